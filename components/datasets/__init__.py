@@ -1,0 +1,1 @@
+"""The data sets: TensorFlow Datasets builders, a folder each, and the layout that they share."""

@@ -1,0 +1,17 @@
+"""Errors that a user can mend: the command line prints their message, without a traceback."""
+
+
+class VocsegError(Exception):
+    """Base of the errors whose message says what was expected, what arrived and what to do."""
+
+
+class DataError(VocsegError):
+    """The input data cannot be used."""
+
+
+class TrainingError(VocsegError):
+    """The training cannot go on."""
+
+
+class ModelError(VocsegError):
+    """A model folder cannot be used."""

@@ -1,0 +1,320 @@
+"""The configuration of a run: one frozen dataclass a stage, and the presets.
+
+Nothing here reads files or the environment or imports TensorFlow: the command line does that and overrides fields with
+`override`. A component receives its stage as JSON (`to_json` / `from_json`), so a stage holds only numbers, strings, booleans,
+`None` and tuples of them. The modules of a stage do not count this file towards their code digest: the *values* reach TFX as
+execution properties, so that a new preset does not rerun old steps. Keep logic that shapes results out of this file.
+"""
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot work; the message says what was expected, what arrived and what to do."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    _require(value in allowed, f"{name} must be one of {', '.join(allowed)}; got {value!r}.{_nearest(value, allowed)}")
+
+
+def _nearest(value: str, allowed: typing.Iterable[str]) -> str:
+    near = difflib.get_close_matches(value, list(allowed), n=3, cutoff=0.4)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which data set, and how much dirt is borne.
+
+    Attributes:
+        builder: name of the registered TensorFlow Datasets builder.
+        name: name of the data set in the pipeline's name; empty: derived from the builder and the data folder. Models are
+            compared only within one pipeline, so two folders never share a name unless it is given here.
+        max_quarantined_fraction: share of the listed pairs, 0..1, that may be bad before the run fails.
+    """
+
+    builder: str = "voc2007_semantic"
+    name: str = ""
+    max_quarantined_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require(
+            0 <= self.max_quarantined_fraction <= 1,
+            f"data.max_quarantined_fraction is a share from 0 to 1; got {self.max_quarantined_fraction}.",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransformConfig:
+    """The size at which pictures are trained, and how they get there.
+
+    Attributes:
+        height_px: height of the network's input.
+        width_px: width of the network's input.
+        resize_method: how *images* are resized: bilinear, bicubic, area, lanczos3 or nearest. Labels are always nearest.
+    """
+
+    height_px: int = 256
+    width_px: int = 256
+    resize_method: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require(self.height_px > 0, f"transform.height_px must be positive; got {self.height_px}.")
+        _require(self.width_px > 0, f"transform.width_px must be positive; got {self.width_px}.")
+        _require_one_of("transform.resize_method", self.resize_method, ("bilinear", "bicubic", "area", "lanczos3", "nearest"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The architecture. A setting that an architecture does not have is an error when the model is built.
+
+    Attributes:
+        name: a file of `components/models`: unet or unet_strided.
+        filters: channels of the first level (unet).
+        depth: number of poolings (unet); the input's sides must be multiples of 2**depth.
+        dropout: rate at the two deepest levels (unet), 0..1.
+        activation: Keras name of the activation (unet).
+        kernel_initializer: Keras name of the initialiser (unet).
+    """
+
+    name: str = "unet"
+    filters: int = 32
+    depth: int = 4
+    dropout: float = 0.3
+    activation: str = "relu"
+    kernel_initializer: str = "he_normal"
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require_one_of("model.name", self.name, ("unet", "unet_strided"))
+        _require(self.filters > 0, f"model.filters must be positive; got {self.filters}.")
+        _require(1 <= self.depth <= 7, f"model.depth must lie in 1..7; got {self.depth}.")
+        _require(0 <= self.dropout < 1, f"model.dropout must lie in [0, 1); got {self.dropout}.")
+
+    @property
+    def stride_px(self) -> int:
+        """The input's height and width must be multiples of this."""
+        return 64 if self.name == "unet_strided" else 2**self.depth
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How the model is fitted.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: examples a step, over all devices.
+        learning_rate: of Adam.
+        seed: of weights, shuffling and dropout.
+        panel_images: validation pictures drawn to TensorBoard after each epoch.
+    """
+
+    epochs: int = 20
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    seed: int = 0
+    panel_images: int = 4
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require(self.epochs > 0, f"train.epochs must be at least 1; got {self.epochs}.")
+        _require(self.batch_size > 0, f"train.batch_size must be at least 1; got {self.batch_size}.")
+        _require(self.learning_rate > 0, f"train.learning_rate must be positive; got {self.learning_rate}.")
+        _require(self.seed >= 0, f"train.seed must not be negative; got {self.seed}.")
+        _require(self.panel_images >= 0, f"train.panel_images must not be negative; got {self.panel_images}.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServingConfig:
+    """Limits of the exported model.
+
+    Attributes:
+        micro_batch_size: pictures that pass through the network together, whatever the request's size.
+        max_megapixels: pictures larger than this are answered with an error (a decompression bomb must not take the server).
+    """
+
+    micro_batch_size: int = 8
+    max_megapixels: int = 32
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require(self.micro_batch_size > 0, f"serving.micro_batch_size must be at least 1; got {self.micro_batch_size}.")
+        _require(self.max_megapixels > 0, f"serving.max_megapixels must be at least 1; got {self.max_megapixels}.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """The gate: what a model must reach to be blessed.
+
+    Attributes:
+        min_mean_iou: floor for the mean IoU, 0..1; set it above what predicting background everywhere scores.
+        max_mean_iou_drop: by how much the mean IoU may fall below the baseline's, 0..1.
+    """
+
+    min_mean_iou: float = 0.05
+    max_mean_iou_drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require(0 <= self.min_mean_iou <= 1, f"evaluate.min_mean_iou lies in 0..1; got {self.min_mean_iou}.")
+        _require(0 <= self.max_mean_iou_drop <= 1, f"evaluate.max_mean_iou_drop lies in 0..1; got {self.max_mean_iou_drop}.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PipelineConfig:
+    """A whole run.
+
+    Attributes:
+        preset: the preset that it derives from; with the data set's name it names the pipeline.
+        data: the data set.
+        transform: size and resizing.
+        model: the architecture.
+        train: the fit.
+        serving: the exported model's limits.
+        evaluate: the gate.
+    """
+
+    preset: str
+    data: DataConfig = DataConfig()
+    transform: TransformConfig = TransformConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    serving: ServingConfig = ServingConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    def __post_init__(self) -> None:
+        """Checks what concerns two stages."""
+        stride = self.model.stride_px
+        for name, size in (("height_px", self.transform.height_px), ("width_px", self.transform.width_px)):
+            _require(
+                size % stride == 0,
+                f"transform.{name} must be a multiple of {stride} for the model {self.model.name}; got {size}. "
+                f"Use {max(stride, round(size / stride) * stride)}.",
+            )
+
+
+def voc2007() -> PipelineConfig:
+    """The real PASCAL VOC 2007 segmentation set with a U-Net from scratch: the pipeline's shape, not yet a good model.
+
+    `vocseg run --preset voc2007 --data DIR`. Predicting background everywhere scores a mean IoU of 0.035; the floor is 0.05.
+    The README's table of runs has the measured times and scores.
+    """
+    return PipelineConfig(preset="voc2007")
+
+
+def mini() -> PipelineConfig:
+    """The embedded miniature VOC, written on the spot from a seed: `make run`.
+
+    Coloured shapes, a colour a class, so that a small U-Net learns them in about a minute on two cores. Background everywhere
+    scores 0.04; the floor of 0.3 says that shapes of many classes are found.
+    """
+    base = voc2007()
+    return dataclasses.replace(
+        base,
+        preset="mini",
+        transform=dataclasses.replace(base.transform, height_px=64, width_px=64),
+        model=dataclasses.replace(base.model, filters=16, depth=3, dropout=0.1),
+        train=dataclasses.replace(base.train, epochs=24, batch_size=8, learning_rate=2e-3),
+        evaluate=dataclasses.replace(base.evaluate, min_mean_iou=0.3),
+    )
+
+
+PRESETS: dict[str, Callable[[], PipelineConfig]] = {f.__name__: f for f in (mini, voc2007)}
+
+
+def preset(name: str) -> PipelineConfig:
+    """Returns the preset of that name.
+
+    Raises:
+        ConfigError: there is none; the message offers the nearest names.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset {name!r}; there are {', '.join(PRESETS)}.{_nearest(name, PRESETS)}")
+    return PRESETS[name]()
+
+
+def fields(config: Any) -> dict[str, Any]:
+    """Returns every leaf of a configuration as `{"train.batch_size": 8, ...}`."""
+    leaves: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            leaves |= {f"{field.name}.{key}": leaf for key, leaf in fields(value).items()}
+        else:
+            leaves[field.name] = value
+    return leaves
+
+
+def override(config: PipelineConfig, assignments: dict[str, str]) -> PipelineConfig:
+    """Sets leaves by name, from text, in one step, so that checks between fields see all of them.
+
+    Args:
+        config: the configuration to derive from.
+        assignments: for instance `{"train.batch_size": "4"}`.
+
+    Raises:
+        ConfigError: a field that does not exist (the nearest names are offered), or a value of the wrong type or range.
+    """
+    known = fields(config)
+    values: dict[str, dict[str, Any]] = {}
+    for name, text in assignments.items():
+        if name not in known or "." not in name:
+            settable = [key for key in known if "." in key]
+            hint = _nearest(name, settable) or f" `vocseg config --preset {config.preset}` lists them all."
+            raise ConfigError(f"There is no field {name!r} in the configuration.{hint}")
+        stage, field = name.split(".")
+        kind = typing.get_type_hints(type(getattr(config, stage)))[field]
+        values.setdefault(stage, {})[field] = _parse(name, text, kind)
+    stages = {stage: dataclasses.replace(getattr(config, stage), **change) for stage, change in values.items()}
+    return dataclasses.replace(config, **stages)
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    if isinstance(kind, types.UnionType):
+        kind = next(option for option in typing.get_args(kind) if option is not type(None))
+    if kind is bool:
+        _require(text.lower() in ("true", "false"), f"{name} takes true or false; got {text!r}.")
+        return text.lower() == "true"
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ConfigError(f"{name} takes a value of type {kind.__name__}; got {text!r}.") from None
+    finite = not isinstance(value, float) or abs(value) < float("inf")
+    _require(finite, f"{name} takes a finite number; got {text!r}.")
+    return value
+
+
+def to_json(config: Any) -> str:
+    """Returns a stage (or a whole configuration) as JSON with sorted keys, the form in which TFX carries it."""
+    return json.dumps(dataclasses.asdict(config), sort_keys=True)
+
+
+def from_json(kind: type[T], text: str) -> T:
+    """Restores what `to_json` wrote; lists become tuples again."""
+    return _restore(kind, json.loads(text))
+
+
+def _restore(kind: Any, values: dict[str, Any]) -> Any:
+    hints = typing.get_type_hints(kind)
+    restored = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]):
+            restored[name] = _restore(hints[name], value)
+        else:
+            restored[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**restored)
