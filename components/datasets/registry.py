@@ -1,0 +1,42 @@
+"""Finds a builder by the name under which it is registered with TensorFlow Datasets."""
+
+import importlib
+import os
+
+from components.errors import DataError
+
+_MODULES = {"voc2007_semantic": "components.datasets.voc2007"}
+
+
+def module_of(name: str) -> str:
+    """Returns the module whose import registers the builder.
+
+    Raises:
+        DataError: no such builder.
+    """
+    if name not in _MODULES:
+        raise DataError(f"There is no data set builder {name!r}; there are {', '.join(_MODULES)} (data.builder).")
+    return _MODULES[name]
+
+
+def builder_class(name: str) -> type:
+    """Returns the builder's class; its `CLASSES` are the class names in the order of their ids.
+
+    Raises:
+        DataError: no such builder.
+    """
+    import tensorflow_datasets as tfds
+
+    importlib.import_module(module_of(name))
+    return tfds.builder_cls(name)
+
+
+def schema_text(name: str) -> str:
+    """Returns the builder's curated schema, a text proto of tensorflow.metadata.v0.Schema.
+
+    Raises:
+        DataError: no such builder.
+    """
+    package = importlib.import_module(module_of(name))
+    with open(os.path.join(os.path.dirname(package.__file__ or ""), "schema.pbtxt"), encoding="utf-8") as file:
+        return file.read()

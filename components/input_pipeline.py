@@ -1,0 +1,69 @@
+"""Transformed records to batches for training."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from components import features, preprocessing
+from pipeline_config import TransformConfig
+
+
+def parse_record(record: tf.Tensor, config: TransformConfig) -> tuple[tf.Tensor, tf.Tensor]:
+    """Restores what Transform wrote.
+
+    Args:
+        record: string [], a tf.Example.
+        config: the size that Transform wrote.
+
+    Returns:
+        uint8 [H, W, 3] and uint8 [H, W].
+    """
+    parsed = tf.io.parse_single_example(
+        record, {key: tf.io.FixedLenFeature([], tf.string) for key in (features.IMAGE, features.LABEL)}
+    )
+    shape = (config.height_px, config.width_px)
+    image = tf.ensure_shape(tf.io.parse_tensor(parsed[features.IMAGE], tf.uint8), (*shape, 3))
+    label = tf.ensure_shape(tf.io.parse_tensor(parsed[features.LABEL], tf.uint8), shape)
+    return image, label
+
+
+def to_network(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Casts: image uint8 to float32 in [0, 1], label uint8 to int32 (0..C-1 or 255)."""
+    return preprocessing.scale_image(image), tf.cast(label, tf.int32)
+
+
+def make_dataset(
+    files: Sequence[str], config: TransformConfig, batch_size: int, shuffle_seed: int | None = None
+) -> tf.data.Dataset:
+    """Returns batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]).
+
+    Args:
+        files: gzipped TFRecords from Transform.
+        config: the size that Transform wrote.
+        batch_size: records a batch; the last one may be smaller.
+        shuffle_seed: shuffles files and records, anew each epoch, in an order that the seed decides; None: the files' order.
+    """
+    names = tf.data.Dataset.from_tensor_slices(sorted(files))
+    records = tf.data.TFRecordDataset(names, compression_type="GZIP", num_parallel_reads=None)
+    if shuffle_seed is not None:
+        records = records.shuffle(4096, seed=shuffle_seed)
+    examples = records.map(lambda record: to_network(*parse_record(record, config)), tf.data.AUTOTUNE, deterministic=True)
+    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def list_files(patterns: Sequence[str]) -> list[str]:
+    """Returns the files that match, sorted.
+
+    Raises:
+        FileNotFoundError: none does.
+    """
+    files = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
+    if not files:
+        raise FileNotFoundError(f"No file matches {', '.join(patterns)}.")
+    return files
+
+
+def count_records(files: Sequence[str]) -> int:
+    """Returns how many records the files hold; reads them once."""
+    dataset = tf.data.TFRecordDataset(list(files), compression_type="GZIP")
+    return int(dataset.reduce(tf.constant(0, tf.int64), lambda count, _: count + 1))

@@ -1,0 +1,67 @@
+"""The confusion matrix, and the metrics that follow from it. Pure NumPy; the adapters for Keras and TFMA stand beside it.
+
+The protocol is VOC's: one matrix over all pixels of the split at the pictures' own size, void left out, IoU a class, mean over
+the classes (Everingham et al. 2010, section 4.3.2).
+"""
+
+import numpy as np
+
+from components import features
+
+
+def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts pixels.
+
+    Args:
+        truth: integers of any shape, 0..num_classes-1, or 255 for pixels that do not count.
+        prediction: integers of the same shape, 0..num_classes-1.
+        num_classes: C.
+
+    Returns:
+        int64 [C, C]: entry [t, p] is the number of pixels of class t that are predicted as p.
+
+    Raises:
+        ValueError: the shapes differ, or an id is out of range.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"truth has shape {truth.shape}, the prediction {prediction.shape}")
+    counted = truth != features.IGNORE_LABEL
+    truth, prediction = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
+    for name, ids in (("truth", truth), ("prediction", prediction)):
+        if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
+            raise ValueError(f"{name} has ids from {ids.min()} to {ids.max()}; expected 0..{num_classes - 1}")
+    counts = np.bincount(truth * num_classes + prediction, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def iou(matrix: np.ndarray) -> np.ndarray:
+    """Returns the intersection over union of each class, float64 [C]: 0..1, NaN for a class in neither truth nor prediction.
+
+    A class that is predicted but absent from the truth scores 0.
+    """
+    intersection = np.diag(matrix).astype(np.float64)
+    union = matrix.sum(0) + matrix.sum(1) - intersection
+    return np.divide(intersection, union, out=np.full(len(matrix), np.nan), where=union > 0)
+
+
+def mean_iou(matrix: np.ndarray) -> float:
+    """Returns the mean of `iou` over the classes in truth or prediction, 0..1; NaN if there is no pixel at all."""
+    return _mean(iou(matrix))
+
+
+def pixel_accuracy(matrix: np.ndarray) -> float:
+    """Returns the share of pixels that are right, 0..1; NaN if there are none."""
+    total = matrix.sum()
+    return float(np.trace(matrix) / total) if total else float("nan")
+
+
+def mean_accuracy(matrix: np.ndarray) -> float:
+    """Returns the mean over the classes in the truth of the share of their pixels that are right, 0..1; NaN if none."""
+    truth = matrix.sum(1)
+    recall = np.divide(np.diag(matrix), truth, out=np.full(len(matrix), np.nan), where=truth > 0)
+    return _mean(recall)
+
+
+def _mean(values: np.ndarray) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else float("nan")

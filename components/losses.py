@@ -1,0 +1,25 @@
+"""Losses on logits that leave the ignored pixels out."""
+
+import keras
+from keras import ops
+
+from components import features
+
+
+class CrossEntropy(keras.losses.Loss):
+    """Mean cross-entropy over the pixels of a batch that count; 0, with zero gradient, where none does.
+
+    Labels are int [B, H, W], 0..C-1 or 255 (ignored); predictions are float logits [B, H, W, C].
+    """
+
+    def __init__(self, name: str = "cross_entropy") -> None:
+        """Leaves the reduction to `call`, which divides by the number of pixels that count."""
+        super().__init__(name=name, reduction="sum", dtype="float32")
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """Returns the loss, float32 []."""
+        counted = ops.not_equal(y_true, features.IGNORE_LABEL)
+        labels = ops.where(counted, y_true, 0)
+        pixels = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
+        weights = ops.cast(counted, pixels.dtype)
+        return ops.sum(pixels * weights) / ops.maximum(ops.sum(weights), 1.0)

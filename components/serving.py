@@ -1,0 +1,155 @@
+"""The SavedModel: encoded pictures in, PNG masks of their own size out; it loads where there is TensorFlow and none of our code."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from components import features, masks, preprocessing
+from pipeline_config import ServingConfig, TransformConfig
+
+METADATA_FILE = "assets.extra/vocseg.json"
+"""What a client wants to know of the model, beside the SavedModel: class names, palette, sizes. TensorFlow ignores it."""
+
+UNREADABLE = "not a readable picture: expected an undamaged JPEG, PNG, BMP or GIF within the size limit"
+
+
+class Server(tf.Module):
+    """The signatures over a trained network.
+
+    Args:
+        model: from float [B, H, W, 3] in [0, 1] to logits [B, H, W, C], on float32.
+        transform: the network's size; pictures are brought to it as in training.
+        serving: limits.
+    """
+
+    def __init__(self, model: keras.Model, transform: TransformConfig, serving: ServingConfig) -> None:
+        """Tracks the model's variables only: the Keras object itself would drag its optimizer and code along."""
+        super().__init__()
+        self._weights = [variable.value for variable in model.variables]
+        self._call = lambda images: model(images, training=False)
+        self._transform = transform
+        self._serving = serving
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns what `tf.saved_model.save` takes."""
+        return {
+            "serving_default": self.serve_images.get_concrete_function(),
+            "serving_examples": self.serve_examples.get_concrete_function(),
+            "logits": self.logits.get_concrete_function(),
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
+    def logits(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Float [N, H, W, 3] in [0, 1], H and W multiples of the network's stride, to `logits` float [N, H, W, C]."""
+        return {"logits": self._call(images)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
+    def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Encoded pictures, string [N], to `mask`, string [N] (PNG of ids) and `error`, string [N] ("" where good)."""
+        return self._predict(images)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The same from serialised tf.Examples with an `image`."""
+        parsed = tf.io.parse_example(examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
+        return self._predict(parsed[features.IMAGE])
+
+    def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Decodes each picture in a tf.data pipeline that drops the unreadable ones, then fills in the answers by index."""
+        count = tf.shape(images, out_type=tf.int64)[0]
+        readable = (
+            tf.data.Dataset.from_tensor_slices(images)
+            .enumerate()
+            .map(self._decode, tf.data.AUTOTUNE, deterministic=True)
+            .ignore_errors()
+            .batch(self._serving.micro_batch_size)
+        )
+        found = tf.fill([count], "")
+        errors = tf.fill([count], UNREADABLE)
+        for index, batch, heights, widths in iter(readable):
+            encoded = self._masks(self._call(preprocessing.scale_image(batch)), heights, widths)
+            found = tf.tensor_scatter_nd_update(found, index[:, tf.newaxis], encoded)
+            errors = tf.tensor_scatter_nd_update(errors, index[:, tf.newaxis], tf.zeros_like(encoded))
+        return {"mask": found, "error": errors}
+
+    def _decode(self, index: tf.Tensor, encoded: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Returns the index, uint8 [height_px, width_px, 3], and the picture's own height and width."""
+        _assert_pixels(encoded, self._serving.max_megapixels * 1_000_000)
+        image = preprocessing.decode_image(encoded)
+        shape = tf.shape(image)
+        return index, preprocessing.resize_image(image, self._transform), shape[0], shape[1]
+
+    def _masks(self, logits: tf.Tensor, heights: tf.Tensor, widths: tf.Tensor) -> tf.Tensor:
+        """Logits [B, H, W, C] and the pictures' sizes int [B] to PNGs, string [B], one picture at a time."""
+        return tf.map_fn(
+            lambda one: encode_mask(*one), (logits, heights, widths), fn_output_signature=tf.string, parallel_iterations=1
+        )
+
+
+def encode_mask(logits: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Enlarges logits bilinearly to a picture's size and takes the best class of each pixel.
+
+    Args:
+        logits: float [H, W, C].
+        height: int [], of the picture.
+        width: int [], of the picture.
+
+    Returns:
+        string [], a one-channel PNG of ids.
+    """
+    large = tf.image.resize(logits, tf.stack([height, width]))
+    return tf.io.encode_png(tf.cast(tf.argmax(large, axis=-1), tf.uint8)[..., tf.newaxis])
+
+
+def _assert_pixels(encoded: tf.Tensor, limit: int) -> None:
+    """Reads a PNG's or JPEG's size from its header, so that a decompression bomb is refused before it is decoded."""
+    png = tf.strings.substr(encoded, 0, 8) == b"\x89PNG\r\n\x1a\n"
+    jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
+
+    def png_pixels() -> tf.Tensor:
+        raw = tf.reshape(tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.uint8), [2, 4])
+        sides = tf.reduce_sum(tf.cast(raw, tf.int64) * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), axis=1)
+        return tf.reduce_prod(sides)
+
+    def jpeg_pixels() -> tf.Tensor:
+        return tf.reduce_prod(tf.cast(tf.image.extract_jpeg_shape(encoded)[:2], tf.int64))
+
+    pixels = tf.case([(png, png_pixels), (jpeg, jpeg_pixels)], default=lambda: tf.constant(0, tf.int64), exclusive=True)
+    tf.debugging.assert_less_equal(pixels, tf.constant(limit, tf.int64))
+
+
+def save(
+    model: keras.Model,
+    directory: str,
+    transform: TransformConfig,
+    serving: ServingConfig,
+    class_names: Sequence[str],
+    palette: Sequence[masks.Color],
+) -> None:
+    """Writes the SavedModel and its metadata.
+
+    Args:
+        model: the trained network.
+        directory: where to; must not exist.
+        transform: the network's size.
+        serving: limits.
+        class_names: in the order of the ids.
+        palette: colour of each class, for palette masks and overlays.
+    """
+    server = Server(model, transform, serving)
+    tf.saved_model.save(server, directory, signatures=server.signatures())
+    path = os.path.join(directory, METADATA_FILE)
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    metadata = {
+        "class_names": list(class_names),
+        "palette": [list(color) for color in palette],
+        "ignore_label": features.IGNORE_LABEL,
+        "height_px": transform.height_px,
+        "width_px": transform.width_px,
+    }
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(json.dumps(metadata, indent=1))

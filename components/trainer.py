@@ -1,0 +1,200 @@
+"""Trainer: composes data, model and loss, fits, and saves the best epoch."""
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from components import features, input_pipeline, losses, progress, serving
+from components.errors import TrainingError
+from components.iou_keras import MeanIoU
+from components.models import registry
+from pipeline_config import ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, to_json
+
+WEIGHTS_FILE = "Format-Keras/model.weights.h5"
+CONFIG_FILE = "Format-Keras/config.json"
+"""Beside the SavedModel in the Model artifact, since Keras 3 cannot reload a SavedModel: for warm starts."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """All that a training depends on, beside its records.
+
+    Attributes:
+        transform: the records' size.
+        model: the architecture.
+        train: the fit.
+        serving: limits of the exported model.
+        class_names: in the order of the ids.
+    """
+
+    transform: TransformConfig
+    model: ModelConfig
+    train: TrainConfig
+    serving: ServingConfig
+    class_names: tuple[str, ...]
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """TFX's entry point: trains and saves what `custom_config["trainer"]` (a `TrainerConfig` as JSON) says.
+
+    Raises:
+        TrainingError: the loss became NaN or infinite.
+    """
+    config = from_json(TrainerConfig, fn_args.custom_config["trainer"])
+    keras.utils.set_random_seed(config.train.seed)
+    train_files = input_pipeline.list_files(fn_args.train_files)
+    eval_files = input_pipeline.list_files(fn_args.eval_files)
+    strategy = make_strategy()
+    with mixed_precision(), strategy.scope():
+        model = compile_model(config)
+    weights = os.path.join(fn_args.model_run_dir, "best.weights.h5")
+    fit(model, config, train_files, eval_files, fn_args.model_run_dir, weights)
+    best = registry.build(config.model, len(config.class_names))
+    best.load_weights(weights)
+    artifact = os.path.dirname(fn_args.serving_model_dir)
+    palette = features.voc_palette(len(config.class_names))
+    serving.save(best, fn_args.serving_model_dir, config.transform, config.serving, config.class_names, palette)
+    tf.io.gfile.makedirs(os.path.join(artifact, os.path.dirname(WEIGHTS_FILE)))
+    tf.io.gfile.rename(weights, os.path.join(artifact, WEIGHTS_FILE))
+    with tf.io.gfile.GFile(os.path.join(artifact, CONFIG_FILE), "w") as file:
+        file.write(to_json(config))
+
+
+def make_strategy() -> tf.distribute.Strategy:
+    """Returns one that uses all GPUs of this host, or the default one."""
+    return tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else tf.distribute.get_strategy()
+
+
+@contextlib.contextmanager
+def mixed_precision() -> Iterator[None]:
+    """Builds layers in float16 with float32 weights where there is a GPU; on a CPU float16 is only slower."""
+    before = keras.config.dtype_policy()
+    if tf.config.list_physical_devices("GPU"):
+        keras.config.set_dtype_policy("mixed_float16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def compile_model(config: TrainerConfig) -> keras.Model:
+    """Returns the network with loss, optimizer and metric."""
+    num_classes = len(config.class_names)
+    model = registry.build(config.model, num_classes)
+    optimizer = keras.optimizers.Adam(config.train.learning_rate)
+    model.compile(optimizer, losses.CrossEntropy(), metrics=[MeanIoU(num_classes)])
+    return model
+
+
+def fit(
+    model: keras.Model, config: TrainerConfig, train_files: list[str], eval_files: list[str], log_dir: str, weights: str
+) -> None:
+    """Fits the model and writes the weights of the epoch with the best validation mean IoU.
+
+    Args:
+        model: compiled.
+        config: of the training.
+        train_files: transformed records to learn from.
+        eval_files: transformed records to choose the epoch by.
+        log_dir: where TensorBoard's logs go.
+        weights: where the weights go, `*.weights.h5`.
+
+    Raises:
+        TrainingError: the loss became NaN or infinite.
+    """
+    train = input_pipeline.make_dataset(train_files, config.transform, config.train.batch_size, config.train.seed)
+    validation = input_pipeline.make_dataset(eval_files, config.transform, config.train.batch_size)
+    steps = -(-input_pipeline.count_records(train_files) // config.train.batch_size)
+    callbacks = [
+        StopOnBadLoss(config.train),
+        keras.callbacks.ModelCheckpoint(
+            weights, monitor="val_mean_iou", mode="max", save_best_only=True, save_weights_only=True
+        ),
+        keras.callbacks.TensorBoard(log_dir, write_graph=False),
+        Panel(validation, config, os.path.join(log_dir, "panel")),
+        ReportProgress(config.train.epochs, steps),
+    ]
+    model.fit(train, validation_data=validation, epochs=config.train.epochs, callbacks=callbacks, verbose=0)
+
+
+class StopOnBadLoss(keras.callbacks.Callback):
+    """Ends the run with advice when the loss is no number any more; Keras' own callback ends it in silence."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Keeps the settings that the advice names."""
+        super().__init__()
+        self._config = config
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Remembers where we are."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Looks at the loss.
+
+        Raises:
+            TrainingError: it is NaN or infinite.
+        """
+        loss = (logs or {}).get("loss")
+        if loss is not None and not np.isfinite(loss):
+            raise TrainingError(
+                f"The loss became {loss} in epoch {self._epoch + 1}, step {batch + 1}; nothing is saved. Lower the learning rate: "
+                f"--set train.learning_rate={self._config.learning_rate / 10:g} (it was {self._config.learning_rate:g})."
+            )
+
+
+class ReportProgress(keras.callbacks.Callback):
+    """Reports steps, and with each epoch the loss and the validation mean IoU."""
+
+    def __init__(self, epochs: int, steps: int) -> None:
+        """Takes the numbers of epochs and of steps an epoch."""
+        super().__init__()
+        self._epochs, self._steps = epochs, steps
+        self._epoch, self._last, self._detail = 0, 0.0, ""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Remembers where we are."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Reports once a second."""
+        if time.monotonic() - self._last > 1:
+            self._last = time.monotonic()
+            where = f"epoch {self._epoch + 1}/{self._epochs}" + (f", {self._detail}" if self._detail else "")
+            progress.report(self._epoch * self._steps + batch + 1, self._epochs * self._steps, "steps", where)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Reports the epoch."""
+        logs = logs or {}
+        self._detail = f"loss {logs['loss']:.3f}, validation mean IoU {logs['val_mean_iou']:.3f}"
+        progress.report(epoch + 1, self._epochs, "epochs", self._detail)
+
+
+class Panel(keras.callbacks.Callback):
+    """Draws a panel to TensorBoard after each epoch: a row an image with picture, truth and prediction."""
+
+    def __init__(self, validation: tf.data.Dataset, config: TrainerConfig, log_dir: str) -> None:
+        """Takes the first pictures of the validation set."""
+        super().__init__()
+        self._pairs = validation.unbatch().take(config.train.panel_images).batch(max(config.train.panel_images, 1))
+        self._colors = np.array(features.voc_palette(), np.uint8)
+        self._writer = tf.summary.create_file_writer(log_dir)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Predicts and draws."""
+        for images, labels in self._pairs:
+            prediction = np.argmax(self.model(images, training=False), axis=-1)
+            picture = np.round(np.asarray(images) * 255).astype(np.uint8)
+            panel = np.concatenate([picture, self._colors[np.asarray(labels)], self._colors[prediction]], axis=2)
+            with self._writer.as_default(step=epoch):
+                tf.summary.image("image, truth, prediction", panel, max_outputs=len(panel))
+                self._writer.flush()

@@ -1,0 +1,117 @@
+"""The pipeline: wiring only, the same for every runner."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tfx.components import ExampleValidator, StatisticsGen, Trainer
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.orchestration.metadata import ConnectionConfigType
+from tfx.proto import trainer_pb2, transform_pb2
+from tfx.types import Channel, standard_artifacts
+
+from components import trainer as trainer_module
+from components import transform as transform_module
+from components.baseline import BaselineStrategy
+from components.code_digest import code_digest
+from components.datasets import registry as datasets
+from components.evaluator import Evaluator, make_eval_config
+from components.example_gen import ExampleGen
+from components.features import EVAL_SPLIT, TRAIN_SPLIT
+from components.models import registry as models
+from components.pusher import Pusher
+from components.trainer import TrainerConfig
+from components.transform import Transform
+from components.validation import DataGate, SchemaGen
+from pipeline.locations import Locations
+from pipeline_config import PipelineConfig, to_json
+
+
+def import_path(function: Callable[..., Any]) -> str:
+    """Returns the dotted path by which TFX finds a function on any worker."""
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def create_pipeline(
+    config: PipelineConfig,
+    locations: Locations,
+    metadata_connection: ConnectionConfigType | None = None,
+    beam_args: Sequence[str] = (),
+) -> tfx_pipeline.Pipeline:
+    """Joins the components.
+
+    Each step gets a digest of its code and the values of its configuration as execution properties, so that TFX's cache reruns
+    exactly the steps that a change concerns.
+
+    Args:
+        config: the run.
+        locations: where data comes from and outputs go.
+        metadata_connection: of ML Metadata; None where the runner has its own.
+        beam_args: options for the steps that run on Beam.
+    """
+    class_names = tuple(datasets.builder_class(config.data.builder).CLASSES)
+    example_gen = ExampleGen(
+        builder=config.data.builder,
+        source=locations.data,
+        work_dir=locations.work_dir,
+        max_quarantined_fraction=config.data.max_quarantined_fraction,
+        code_digest=code_digest("components.example_gen", datasets.module_of(config.data.builder)),
+    )
+    schema_gen = SchemaGen(schema_text=datasets.schema_text(config.data.builder))
+    statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"])
+    example_validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+    data_gate = DataGate(
+        anomalies=example_validator.outputs["anomalies"], code_digest=code_digest("components.validation")
+    ).with_id("DataGate")
+    transform = Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        preprocessing_fn=import_path(transform_module.preprocessing_fn),
+        splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN_SPLIT], transform=[TRAIN_SPLIT, EVAL_SPLIT]),
+        custom_config={"transform": to_json(config.transform), "code_digest": code_digest("components.transform")},
+    )
+    transform.add_upstream_node(data_gate)
+    trainer_config = TrainerConfig(
+        transform=config.transform, model=config.model, train=config.train, serving=config.serving, class_names=class_names
+    )
+    trainer = Trainer(
+        run_fn=import_path(trainer_module.run_fn),
+        examples=transform.outputs["transformed_examples"],
+        train_args=trainer_pb2.TrainArgs(splits=[TRAIN_SPLIT]),
+        eval_args=trainer_pb2.EvalArgs(splits=[EVAL_SPLIT]),
+        custom_config={
+            "trainer": to_json(trainer_config),
+            "code_digest": code_digest("components.trainer", models.module_of(config.model.name)),
+        },
+    )
+    baseline = Resolver(
+        strategy_class=BaselineStrategy,
+        candidate=trainer.outputs["model"],
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("Baseline")
+    evaluator = Evaluator(
+        examples=example_gen.outputs["examples"],
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        eval_config=make_eval_config(
+            config.evaluate, class_names, code_digest("components.iou_tfma", "components.evaluator")
+        ),
+    )
+    pusher = Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        destination=locations.models,
+        code_digest=code_digest("components.pusher"),
+    )
+    steps = [example_gen, schema_gen, statistics_gen, example_validator, data_gate, transform, trainer, baseline, evaluator, pusher]
+    return tfx_pipeline.Pipeline(
+        pipeline_name=locations.pipeline_name,
+        pipeline_root=locations.artifacts,
+        components=steps,
+        enable_cache=True,
+        metadata_connection_config=metadata_connection,
+        beam_pipeline_args=list(beam_args),
+    )

@@ -1,0 +1,71 @@
+"""Where a run reads and writes, and the names that follow from it."""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+
+from pipeline_config import PipelineConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Locations:
+    """The folders of a run.
+
+    Attributes:
+        root: everything that runs write lies below it.
+        pipeline_name: preset and data set; models are compared only within one pipeline.
+        data: the data folder, or "" for the official download.
+    """
+
+    root: str
+    pipeline_name: str
+    data: str
+
+    @property
+    def artifacts(self) -> str:
+        """TFX's artifacts, a folder a component."""
+        return os.path.join(self.root, "artifacts", self.pipeline_name)
+
+    @property
+    def metadata(self) -> str:
+        """ML Metadata's SQLite file, shared by all pipelines of the root."""
+        return os.path.join(self.root, "metadata.sqlite")
+
+    @property
+    def models(self) -> str:
+        """The pushed versions; what TensorFlow Serving watches."""
+        return os.path.join(self.root, "models", self.pipeline_name)
+
+    @property
+    def work_dir(self) -> str:
+        """Downloads and extracted archives."""
+        return os.path.join(self.root, "data")
+
+    @property
+    def runs(self) -> str:
+        """A folder a run: configuration, log and summary."""
+        return os.path.join(self.root, "runs")
+
+
+def locate(config: PipelineConfig, root: str | os.PathLike, data: str | os.PathLike | None) -> Locations:
+    """Derives the names and folders of a run.
+
+    The data set's part of the pipeline's name is `data.name` where that is set; else the builder's name for the official data,
+    or the folder's name with a digest of its path for a user's.
+
+    Args:
+        config: the run.
+        root: where outputs go.
+        data: the data folder, or None.
+    """
+    root = pathlib.Path(root).absolute()
+    folder = pathlib.Path(data).resolve() if data else None
+    name = config.data.name or (_folder_name(folder) if folder else config.data.builder)
+    return Locations(root=str(root), pipeline_name=f"{config.preset}.{name}", data=str(folder) if folder else "")
+
+
+def _folder_name(folder: pathlib.Path) -> str:
+    readable = re.sub(r"[^A-Za-z0-9_]+", "_", folder.name).strip("_") or "data"
+    return f"{readable}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
