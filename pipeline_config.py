@@ -43,11 +43,13 @@ class DataConfig:
         builder: name of the registered TensorFlow Datasets builder.
         name: name of the data set in the pipeline's name; empty: derived from the builder and the data folder. Models are
             compared only within one pipeline, so two folders never share a name unless it is given here.
+        embedded: where no data folder is given, write and use the miniature set instead of downloading the official one.
         max_quarantined_fraction: share of the listed pairs, 0..1, that may be bad before the run fails.
     """
 
     builder: str = "voc2007_semantic"
     name: str = ""
+    embedded: bool = False
     max_quarantined_fraction: float = 0.0
 
     def __post_init__(self) -> None:
@@ -136,7 +138,7 @@ class TrainConfig:
         _require(self.batch_size > 0, f"train.batch_size must be at least 1; got {self.batch_size}.")
         _require(self.learning_rate > 0, f"train.learning_rate must be positive; got {self.learning_rate}.")
         _require(self.seed >= 0, f"train.seed must not be negative; got {self.seed}.")
-        _require(self.panel_images >= 0, f"train.panel_images must not be negative; got {self.panel_images}.")
+        _require(self.panel_images > 0, f"train.panel_images must be at least 1; got {self.panel_images}.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -227,6 +229,7 @@ def mini() -> PipelineConfig:
     return dataclasses.replace(
         base,
         preset="mini",
+        data=dataclasses.replace(base.data, embedded=True),
         transform=dataclasses.replace(base.transform, height_px=64, width_px=64),
         model=dataclasses.replace(base.model, filters=16, depth=3, dropout=0.1),
         train=dataclasses.replace(base.train, epochs=24, batch_size=8, learning_rate=2e-3),

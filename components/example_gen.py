@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -110,8 +111,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "Write quarantine"
                 >> beam.io.WriteToText(os.path.join(quarantine_uri, QUARANTINE_FILE), shard_name_template="", num_shards=1)
             )
-        total = sum(map(len, listed.values()))
-        check_quarantine(read_quarantine(quarantine_uri), total, exec_properties["max_quarantined_fraction"])
+        bad = read_quarantine(quarantine_uri)
+        for record in bad:  # The error below names some of them; the log has them all.
+            logging.warning("Quarantined %s", record)
+        check_quarantine(bad, sum(map(len, listed.values())), exec_properties["max_quarantined_fraction"])
 
 
 def _to_json(quarantined: Quarantined) -> str:

@@ -21,6 +21,8 @@ from pipeline_config import ModelConfig, ServingConfig, TrainConfig, TransformCo
 WEIGHTS_FILE = "Format-Keras/model.weights.h5"
 CONFIG_FILE = "Format-Keras/config.json"
 """Beside the SavedModel in the Model artifact, since Keras 3 cannot reload a SavedModel: for warm starts."""
+PICTURE_FILE = "panel.png"
+"""In the ModelRun artifact: some validation pictures, their truth, and what the best epoch predicts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,7 @@ def run_fn(fn_args: FnArgs) -> None:
     fit(model, config, train_files, eval_files, fn_args.model_run_dir, weights)
     best = registry.build(config.model, len(config.class_names))
     best.load_weights(weights)
+    write_picture(draw_panel(best, panel_pairs(eval_files, config)), os.path.join(fn_args.model_run_dir, PICTURE_FILE))
     artifact = os.path.dirname(fn_args.serving_model_dir)
     palette = features.voc_palette(len(config.class_names))
     serving.save(best, fn_args.serving_model_dir, config.transform, config.serving, config.class_names, palette)
@@ -119,7 +122,7 @@ def fit(
             weights, monitor="val_mean_iou", mode="max", save_best_only=True, save_weights_only=True
         ),
         keras.callbacks.TensorBoard(log_dir, write_graph=False),
-        Panel(validation, config, os.path.join(log_dir, "panel")),
+        Panel(panel_pairs(eval_files, config), os.path.join(log_dir, "panel")),
         ReportProgress(config.train.epochs, steps),
     ]
     model.fit(train, validation_data=validation, epochs=config.train.epochs, callbacks=callbacks, verbose=0)
@@ -179,22 +182,46 @@ class ReportProgress(keras.callbacks.Callback):
         progress.report(epoch + 1, self._epochs, "epochs", self._detail)
 
 
-class Panel(keras.callbacks.Callback):
-    """Draws a panel to TensorBoard after each epoch: a row an image with picture, truth and prediction."""
+def panel_pairs(files: list[str], config: TrainerConfig) -> tf.data.Dataset:
+    """Returns the first `panel_images` records as one batch."""
+    return input_pipeline.make_dataset(files, config.transform, config.train.panel_images).take(1)
 
-    def __init__(self, validation: tf.data.Dataset, config: TrainerConfig, log_dir: str) -> None:
-        """Takes the first pictures of the validation set."""
+
+def draw_panel(model: keras.Model, pairs: tf.data.Dataset) -> np.ndarray:
+    """Draws a row an image: picture, truth, prediction.
+
+    Args:
+        model: to logits.
+        pairs: one batch of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]).
+
+    Returns:
+        uint8 [B, H, 3 W, 3].
+    """
+    images, labels = next(iter(pairs))
+    prediction = np.argmax(model(images, training=False), axis=-1)
+    picture = np.round(np.asarray(images) * 255).astype(np.uint8)
+    colors = np.array(features.voc_palette(), np.uint8)
+    return np.concatenate([picture, colors[np.asarray(labels)], colors[prediction]], axis=2)
+
+
+def write_picture(panel: np.ndarray, path: str) -> None:
+    """Writes a panel, uint8 [B, H, W, 3], as one PNG with its rows below each other."""
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(tf.io.encode_png(np.concatenate(list(panel))).numpy())
+
+
+class Panel(keras.callbacks.Callback):
+    """Draws a panel to TensorBoard after each epoch."""
+
+    def __init__(self, pairs: tf.data.Dataset, log_dir: str) -> None:
+        """Takes one batch of validation pairs."""
         super().__init__()
-        self._pairs = validation.unbatch().take(config.train.panel_images).batch(max(config.train.panel_images, 1))
-        self._colors = np.array(features.voc_palette(), np.uint8)
+        self._pairs = pairs
         self._writer = tf.summary.create_file_writer(log_dir)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Predicts and draws."""
-        for images, labels in self._pairs:
-            prediction = np.argmax(self.model(images, training=False), axis=-1)
-            picture = np.round(np.asarray(images) * 255).astype(np.uint8)
-            panel = np.concatenate([picture, self._colors[np.asarray(labels)], self._colors[prediction]], axis=2)
-            with self._writer.as_default(step=epoch):
-                tf.summary.image("image, truth, prediction", panel, max_outputs=len(panel))
-                self._writer.flush()
+        panel = draw_panel(self.model, self._pairs)
+        with self._writer.as_default(step=epoch):
+            tf.summary.image("image, truth, prediction", panel, max_outputs=len(panel))
+            self._writer.flush()

@@ -23,6 +23,10 @@ class Locations:
     pipeline_name: str
     data: str
 
+    def with_data(self, folder: str) -> "Locations":
+        """Returns the same with another data folder and the same name."""
+        return dataclasses.replace(self, data=folder)
+
     @property
     def artifacts(self) -> str:
         """TFX's artifacts, a folder a component."""
@@ -52,8 +56,8 @@ class Locations:
 def locate(config: PipelineConfig, root: str | os.PathLike, data: str | os.PathLike | None) -> Locations:
     """Derives the names and folders of a run.
 
-    The data set's part of the pipeline's name is `data.name` where that is set; else the builder's name for the official data,
-    or the folder's name with a digest of its path for a user's.
+    The data set's part of the pipeline's name is `data.name` where that is set; else a folder's name with a digest of its path,
+    "embedded" for the embedded data, or the builder's name for the official data.
 
     Args:
         config: the run.
@@ -62,7 +66,8 @@ def locate(config: PipelineConfig, root: str | os.PathLike, data: str | os.PathL
     """
     root = pathlib.Path(root).absolute()
     folder = pathlib.Path(data).resolve() if data else None
-    name = config.data.name or (_folder_name(folder) if folder else config.data.builder)
+    official = "embedded" if config.data.embedded else config.data.builder
+    name = config.data.name or (_folder_name(folder) if folder else official)
     return Locations(root=str(root), pipeline_name=f"{config.preset}.{name}", data=str(folder) if folder else "")
 
 

@@ -1,0 +1,138 @@
+"""The command line: one function a subcommand. Heavy imports stand inside them, so that `--help` answers at once."""
+
+import argparse
+import os
+import pathlib
+import sys
+import traceback
+from collections.abc import Sequence
+
+import pipeline_config
+from components.errors import VocsegError
+
+DEFAULT_ROOT = "output"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line.
+
+    Args:
+        argv: the arguments, by default the process's.
+
+    Returns:
+        The exit status: 0 if all went well, 1 after an error, 2 for a wrong command line, 130 after an interrupt.
+    """
+    arguments = _parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    try:
+        return arguments.function(arguments)
+    except (VocsegError, pipeline_config.ConfigError) as error:
+        return _fail(str(error), arguments.debug)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # The reader of our output has gone, as in `vocseg runs | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except Exception as error:
+        from pipeline.console import shorten
+
+        return _fail(f"{shorten(error)}\nThis is not an error that vocseg expects. The run's log, or --debug, tells more.", arguments.debug)
+
+
+def _fail(message: str, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vocseg", description="From VOC-style masks to a segmentation model that has earned its place."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the pipeline: data to a blessed, pushed model")
+    _add_config_arguments(run)
+    run.add_argument("--data", metavar="DIR", help="folder with VOCdevkit/VOC2007 or the official tar files")
+    run.add_argument("--summary", metavar="FILE", help="write what happened as JSON")
+    _add_common_arguments(run, _run)
+
+    config = commands.add_parser("config", help="print the whole effective configuration")
+    _add_config_arguments(config)
+    _add_common_arguments(config, _config)
+
+    runs = commands.add_parser("runs", help="list earlier runs")
+    _add_common_arguments(runs, _runs)
+
+    predict = commands.add_parser("predict", help="masks and overlays for pictures")
+    predict.add_argument("images", nargs="+", metavar="IMAGE", type=pathlib.Path)
+    predict.add_argument("--model", metavar="DIR", type=pathlib.Path, help="a pushed version (default: the newest)")
+    predict.add_argument("--out", metavar="DIR", type=pathlib.Path, required=True, help="folder for masks and overlays")
+    _add_common_arguments(predict, _predict)
+    return parser
+
+
+def _add_common_arguments(parser: argparse.ArgumentParser, function: object) -> None:
+    parser.add_argument("--root", metavar="DIR", default=DEFAULT_ROOT, help="where outputs lie (default: %(default)s)")
+    parser.add_argument("--debug", action="store_true", help="print a traceback with an error")
+    parser.set_defaults(function=function)
+
+
+def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", default="mini", help=f"{', '.join(pipeline_config.PRESETS)} (default: %(default)s)")
+    parser.add_argument("--epochs", metavar="N", help="short for --set train.epochs=N")
+    parser.add_argument("--seed", metavar="N", help="short for --set train.seed=N")
+    parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="override a field; may be repeated")
+
+
+def _effective_config(arguments: argparse.Namespace) -> pipeline_config.PipelineConfig:
+    """Returns the preset with the overrides of the command line.
+
+    Raises:
+        ConfigError: a preset, field or value that cannot be.
+    """
+    assignments = {
+        name: value for name, value in (("train.epochs", arguments.epochs), ("train.seed", arguments.seed)) if value is not None
+    }
+    for text in arguments.set:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise pipeline_config.ConfigError(f"--set takes FIELD=VALUE, for instance train.batch_size=8; got {text!r}.")
+        assignments[name.strip()] = value.strip()
+    return pipeline_config.override(pipeline_config.preset(arguments.preset), assignments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config = _effective_config(arguments)
+    from pipeline.run import run
+
+    run(config, arguments.root, arguments.data, arguments.summary)
+    return 0
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    for name, value in pipeline_config.fields(_effective_config(arguments)).items():
+        print(f"{name} = {value}")
+    return 0
+
+
+def _runs(arguments: argparse.Namespace) -> int:
+    import rich.console
+
+    from pipeline import console, runs
+
+    found = runs.read_all(os.path.join(arguments.root, "runs"))
+    if not found:
+        print(f"There are no runs in {arguments.root}. `vocseg run` makes one; --root says where.")
+        return 0
+    width = None if sys.stdout.isatty() else 160
+    rich.console.Console(width=width).print(console.runs_table(found))
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from pipeline.predict import predict
+
+    return predict(arguments.model, arguments.images, arguments.out, arguments.root)

@@ -1,0 +1,196 @@
+"""What a user sees of a run: progress, a table, a verdict. Everything else that is printed goes to the run's log."""
+
+import contextlib
+import logging
+import math
+import os
+import pathlib
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from typing import TextIO
+
+import rich.console
+import rich.markup
+import rich.status
+import rich.table
+
+from components.errors import VocsegError
+from components.progress import LOGGER, Progress
+from pipeline.runs import Summary
+from pipeline_config import ConfigError
+
+_QUIET_S = 10.0
+"""Seconds between two lines of progress where the output is no terminal."""
+
+
+@contextlib.contextmanager
+def output_to(log: pathlib.Path) -> Iterator[TextIO]:
+    """Sends all that this process prints, from C++ too, to a file; yields the standard output as it was.
+
+    Args:
+        log: the file; made, or continued.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        with warnings.catch_warnings(), os.fdopen(os.dup(saved[0]), "w") as stream:
+            yield stream
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+class RunView(logging.Handler):
+    """Shows each step with its progress and time: one live line on a terminal, a line now and then elsewhere.
+
+    Args:
+        stream: what to write to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """Starts with nothing shown."""
+        super().__init__(logging.INFO)
+        self.console = rich.console.Console(file=stream, highlight=False, soft_wrap=True)
+        self._status: rich.status.Status | None = None
+        self._title = ""
+        self._started = self._printed = 0.0
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Shows what components report, while it lasts."""
+        LOGGER.addHandler(self)
+        LOGGER.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            LOGGER.removeHandler(self)
+            self._stop()
+
+    def start(self, name: str, number: int, total: int) -> None:
+        """Shows that a step begins."""
+        self._title = f"[{number:>2}/{total}] {name}"
+        self._started = self._printed = time.monotonic()
+        self._stop()
+        if self.console.is_terminal:
+            self._status = self.console.status(rich.markup.escape(self._title))
+            self._status.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Shows a report of the running step, with the time to go where the total is known."""
+        progress = getattr(record, "progress", None)
+        if not isinstance(progress, Progress):
+            return
+        elapsed = time.monotonic() - self._started
+        left = elapsed * (progress.total - progress.done) / progress.done if progress.total and progress.done else 0.0
+        line = f"{self._title}  {progress}" + (f", about {seconds(left)} to go" if left >= 1 else "")
+        if self._status:
+            self._status.update(rich.markup.escape(line))
+        elif time.monotonic() - self._printed >= _QUIET_S:
+            self._printed = time.monotonic()
+            self.console.print(line, markup=False)
+
+    def end(self, status: str, elapsed_s: float) -> None:
+        """Shows how a step ended."""
+        self._stop()
+        self.console.print(f"{self._title:<28} {status:<9} {elapsed_s:6.1f} s", markup=False)
+
+    def _stop(self) -> None:
+        if self._status:
+            self._status.stop()
+            self._status = None
+
+
+def shorten(error: BaseException, limit: int = 600) -> str:
+    """Returns an error's message; ours whole, others by their type and beginning, since Beam's run to pages."""
+    if isinstance(error, VocsegError | ConfigError):
+        return str(error)
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text[:limit]}" + ("..." if len(text) > limit else "")
+
+
+def seconds(duration_s: float) -> str:
+    """Returns, for instance, `42 s` or `3 min 20 s`."""
+    whole = round(duration_s)
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+
+
+def class_table(summary: Summary) -> rich.table.Table:
+    """Returns the IoU of each class, beside the baseline's where there is one; `-` for a class that does not occur."""
+    table = rich.table.Table(title=f"IoU a class, {(summary.verdict or {}).get('split')} split")
+    table.add_column("class")
+    table.add_column("IoU", justify="right")
+    if summary.baseline:
+        table.add_column("baseline", justify="right")
+        table.add_column("change", justify="right")
+    for key, value in (summary.metrics or {}).items():
+        if not key.startswith("iou/"):
+            continue
+        row = [key.removeprefix("iou/"), number(value)]
+        if summary.baseline:
+            before = summary.baseline.get(key)
+            change = "-" if value is None or before is None else f"{100 * (value - before):+.1f} points"
+            row += [number(before), change]
+        table.add_row(*row)
+    return table
+
+
+def number(value: float | None) -> str:
+    """Returns a metric with four decimals, or `-`."""
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def show_result(console: rich.console.Console, summary: Summary) -> None:
+    """Prints the table, the verdict with its reasons, and where everything is."""
+    if summary.metrics and summary.verdict:
+        console.print()
+        console.print(class_table(summary))
+        blessed = "blessed" if summary.verdict["blessed"] else "not blessed"
+        console.print(f"mean IoU {number(summary.metrics['mean_iou'])}: {blessed}", style="bold")
+        for reason in summary.verdict["reasons"]:
+            console.print(f"  - {reason}", markup=False)
+    if summary.quarantined:
+        console.print(f"{summary.quarantined} listed pairs could not be used: {summary.paths['quarantine']}", markup=False)
+    executed = sum(step["status"] == "run" for step in summary.steps)
+    if summary.steps and not executed:
+        console.print("Nothing was executed: data, code and configuration are as in an earlier run.")
+    console.print()
+    rows = {"model": _model_line(summary), **summary.paths}
+    for name, value in rows.items():
+        console.print(f"{name:<12} {value}", markup=False)
+    memory = f"peak memory {summary.peak_memory_bytes / 2**30:.2f} GiB"
+    console.print(f"{'run':<12} {summary.run}, {seconds(summary.seconds)}, {memory}", markup=False)
+
+
+def _model_line(summary: Summary) -> str:
+    if not summary.pushed:
+        return "not pushed"
+    return summary.pushed["path"] + ("" if summary.pushed["new"] else " (pushed by an earlier run)")
+
+
+def runs_table(summaries: list[Summary]) -> rich.table.Table:
+    """Returns a row a run: name, pipeline, status, mean IoU, verdict, time."""
+    table = rich.table.Table()
+    for column in ("run", "pipeline", "status", "mean IoU", "verdict", "time"):
+        table.add_column(column, justify="right" if column in ("mean IoU", "time") else "left", no_wrap=True)
+    for summary in summaries:
+        blessed = "-" if summary.verdict is None else "blessed" if summary.verdict["blessed"] else "not blessed"
+        score = number((summary.metrics or {}).get("mean_iou"))
+        table.add_row(summary.run, summary.pipeline, summary.status, score, blessed, seconds(summary.seconds))
+    return table

@@ -1,0 +1,143 @@
+"""A run from start to end: the pipeline in its folder, and the summary of what happened."""
+
+import contextlib
+import os
+import pathlib
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from components.datasets.fake_voc import write_fake_voc
+from components.errors import VocsegError
+from pipeline import console, runs
+from pipeline.locations import Locations, locate
+from pipeline_config import PipelineConfig, to_json
+
+if TYPE_CHECKING:
+    from pipeline.runners import Step
+
+
+def run(config: PipelineConfig, root: str, data: str | None, summary_path: str | None) -> runs.Summary:
+    """Runs the pipeline on this machine and prints progress, table, verdict and places.
+
+    Args:
+        config: the run.
+        root: where outputs go.
+        data: the data folder, or None.
+        summary_path: where a copy of the summary goes, or None.
+
+    Returns:
+        The summary; it is in the run's folder too, and there also when the run fails.
+
+    Raises:
+        VocsegError: something that a user can mend.
+        Exception: whatever else a component raised.
+    """
+    _check_paths(root, data, summary_path)
+    locations = locate(config, root, data)
+    summary, folder = runs.create(locations.runs, locations.pipeline_name)
+    (folder / runs.CONFIG_FILE).write_text(to_json(config) + "\n")
+    started = time.monotonic()
+    with console.output_to(folder / runs.LOG_FILE) as stream:
+        view = console.RunView(stream)
+        view.console.print(f"{locations.pipeline_name}, run {summary.run}; log: {folder / runs.LOG_FILE}", markup=False)
+        try:
+            _run_steps(config, locations, summary, view)
+            summary.status = "succeeded"
+        except BaseException as error:
+            summary.status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            summary.error = console.shorten(error)
+            traceback.print_exc()  # Into the log: standard error is redirected.
+            raise
+        finally:
+            summary.seconds = round(time.monotonic() - started, 1)
+            summary.peak_memory_bytes = runs.peak_memory_bytes()
+            for path in (folder / runs.SUMMARY_FILE, pathlib.Path(summary_path) if summary_path else None):
+                if path:
+                    runs.write(summary, path)
+        console.show_result(view.console, summary)
+    return summary
+
+
+def _check_paths(root: str, data: str | None, summary_path: str | None) -> None:
+    """Fails at once over a path that would fail later."""
+    if data is not None and not os.path.isdir(data):
+        raise VocsegError(f"The data folder {data} does not exist. Give --data a folder that holds the data set.")
+    if data is not None and not os.listdir(data):
+        raise VocsegError(f"The data folder {data} is empty. Give --data a folder that holds the data set.")
+    folders = {"--root": pathlib.Path(root)} | ({"--summary": pathlib.Path(summary_path).parent} if summary_path else {})
+    for option, folder in folders.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            usable = os.access(folder, os.W_OK | os.X_OK)
+        except OSError as error:
+            raise VocsegError(f"{option}: the folder {folder} cannot be made: {error.strerror}. Give another one.") from error
+        if not usable:
+            raise VocsegError(f"{option}: the folder {folder} cannot be written to. Give another one.")
+    if summary_path and os.path.isdir(summary_path):
+        raise VocsegError(f"--summary: {summary_path} is a folder; expected a file's path.")
+
+
+@contextlib.contextmanager
+def _no_arguments() -> Iterator[None]:
+    """Hides our command line: TFX parses `sys.argv` with absl, whose flags are not ours."""
+    before = sys.argv
+    sys.argv = before[:1]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _run_steps(config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView) -> None:
+    """Runs the components and fills in the summary as they end."""
+    view.start("import TensorFlow and TFX", 0, 0)
+    from pipeline import graph, runners  # Takes seconds, and prints: not before the output is redirected.
+
+    def note(step: "Step") -> None:
+        summary.steps.append({"name": step.name, "status": step.status, "seconds": round(step.seconds, 2)})
+        view.end(step.status, step.seconds)
+
+    with runners.lock(locations.root), view.listening(), _no_arguments():
+        if config.data.embedded and not locations.data:
+            folder = pathlib.Path(locations.work_dir) / "embedded"
+            write_fake_voc(folder)
+            locations = locations.with_data(str(folder))
+        connection = runners.local_metadata(locations)
+        pipeline = graph.create_pipeline(config, locations, connection, runners.LOCAL_BEAM_ARGS)
+        steps = {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
+    _fill_in(summary, config, locations, steps)
+
+
+def _fill_in(summary: runs.Summary, config: PipelineConfig, locations: Locations, steps: "dict[str, Step]") -> None:
+    """Reads metrics, verdict and places from what the components left."""
+    from components import evaluator, trainer
+    from components.datasets import registry
+    from components.example_gen import QUARANTINE_FILE, read_quarantine
+
+    class_names = registry.builder_class(config.data.builder).CLASSES
+    evaluation = steps["Evaluator"].outputs["evaluation"][0]
+    split = evaluation.get_string_custom_property(evaluator.SPLIT_PROPERTY)
+    verdict = evaluator.read_verdict(evaluation.uri, split, config.evaluate, class_names)
+    summary.metrics, summary.baseline = runs.finite(verdict.metrics), runs.finite(verdict.baseline)
+    summary.verdict = {"blessed": verdict.blessed, "split": verdict.split, "reasons": list(verdict.reasons)}
+    pushed = steps["Pusher"].outputs["pushed_model"][0]
+    if pushed.get_int_custom_property("pushed"):
+        summary.pushed = {
+            "version": pushed.get_string_custom_property("pushed_version"),
+            "path": pushed.get_string_custom_property("pushed_destination"),
+            "new": steps["Pusher"].status == "run",
+        }
+    quarantine = steps["ExampleGen"].outputs["quarantine"][0].uri
+    summary.quarantined = len(read_quarantine(quarantine))
+    model_run = steps["Trainer"].outputs["model_run"][0].uri
+    summary.paths |= {
+        "metadata": locations.metadata,
+        "models": locations.models,
+        "evaluation": evaluation.uri,
+        "quarantine": os.path.join(quarantine, QUARANTINE_FILE),
+        "tensorboard": model_run,
+        "picture": os.path.join(model_run, trainer.PICTURE_FILE),
+    }

@@ -1,0 +1,135 @@
+"""Where a pipeline runs: runner object, roots and Beam options, nothing else. So far: on this machine."""
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx import types
+from tfx.dsl.compiler import compiler, constants
+from tfx.orchestration import metadata
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.types import artifact_utils
+
+from components.errors import VocsegError
+from pipeline.locations import Locations
+
+LOCAL_BEAM_ARGS = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
+"""Named, since newer Beam would fetch a runner's binary; in memory, since starting workers costs more than they bring here."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What became of a component.
+
+    Attributes:
+        name: its id.
+        status: run, cached, resolved (it only looked something up) or failed.
+        seconds: it took.
+        outputs: its artifacts by key; empty if it failed.
+    """
+
+    name: str
+    status: str
+    seconds: float
+    outputs: dict[str, list[types.Artifact]]
+
+
+def local_metadata(locations: Locations) -> metadata_store_pb2.ConnectionConfig:
+    """Returns the connection to the root's SQLite store."""
+    os.makedirs(locations.root, exist_ok=True)
+    return metadata.sqlite_metadata_connection_config(locations.metadata)
+
+
+@contextlib.contextmanager
+def lock(root: str) -> Iterator[None]:
+    """Allows one run a root at a time; the system releases the lock when the process dies.
+
+    Raises:
+        VocsegError: another run holds it.
+    """
+    os.makedirs(root, exist_ok=True)
+    with open(os.path.join(root, ".lock"), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise VocsegError(f"Another run is under way in {root}. Wait for it, or give --root another folder.") from None
+        yield
+
+
+def run_local(
+    pipeline: tfx_pipeline.Pipeline, run_id: str, on_start: Callable[[str, int, int], None], on_end: Callable[[Step], None]
+) -> list[Step]:
+    """Runs the components one after the other, as TFX's LocalDagRunner does, and says how each fares.
+
+    LocalDagRunner itself names runs by the clock, tells no one which step was cached, and passes over a step whose inputs are
+    missing as if it had run.
+
+    Args:
+        pipeline: with a local metadata connection.
+        run_id: name of the run.
+        on_start: is told a step's name, its number from 1 and how many there are.
+        on_end: is told what became of it, a failure too.
+
+    Raises:
+        Exception: whatever a component raised.
+    """
+    ir = compiler.Compiler().compile(pipeline)
+    runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    deployment = runner_utils.extract_local_deployment_config(ir)
+    connection = pipeline.metadata_connection_config
+    steps = []
+    for number, node in enumerate(ir.nodes, start=1):
+        name = node.pipeline_node.node_info.id
+        on_start(name, number, len(ir.nodes))
+        started = time.monotonic()
+        try:
+            info = launcher.Launcher(
+                pipeline_node=node.pipeline_node,
+                mlmd_connection=metadata.Metadata(connection),
+                pipeline_info=ir.pipeline_info,
+                pipeline_runtime_spec=ir.runtime_spec,
+                executor_spec=runner_utils.extract_executor_spec(deployment, name),
+                custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
+            ).launch()
+            status, outputs = _result(connection, info.execution_id if info else None)
+        except BaseException:
+            on_end(Step(name, "failed", time.monotonic() - started, {}))
+            raise
+        steps.append(Step(name, status, time.monotonic() - started, outputs))
+        on_end(steps[-1])
+        if status == "failed":
+            raise VocsegError(f"{name} could not run: its inputs are missing. The log says which.")
+    return steps
+
+
+def _result(
+    connection: metadata_store_pb2.ConnectionConfig, execution_id: int | None
+) -> tuple[str, dict[str, list[types.Artifact]]]:
+    """Returns status and output artifacts of an execution as the metadata store has them."""
+    if execution_id is None:
+        return "failed", {}
+    states = {
+        metadata_store_pb2.Execution.COMPLETE: "run",
+        metadata_store_pb2.Execution.CACHED: "cached",
+    }
+    with metadata.Metadata(connection) as handle:
+        store = handle.store
+        [execution] = store.get_executions_by_id([execution_id])
+        [kind] = store.get_execution_types_by_id([execution.type_id])
+        events = [e for e in store.get_events_by_execution_ids([execution_id]) if e.type == metadata_store_pb2.Event.OUTPUT]
+        artifacts = {a.id: a for a in store.get_artifacts_by_id([event.artifact_id for event in events])}
+        kinds = {t.id: t for t in store.get_artifact_types_by_id(list({a.type_id for a in artifacts.values()}))}
+        outputs: dict[str, list[types.Artifact]] = {}
+        for event in events:
+            artifact = artifacts[event.artifact_id]
+            outputs.setdefault(event.path.steps[0].key, []).append(
+                artifact_utils.deserialize_artifact(kinds[artifact.type_id], artifact)
+            )
+    status = states.get(execution.last_known_state, "failed")
+    return ("resolved" if kind.name.endswith("Resolver") and status != "failed" else status), outputs

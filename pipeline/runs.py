@@ -1,0 +1,122 @@
+"""The record of a run: a folder with its log, its configuration and `summary.json`, written when it starts and when it ends."""
+
+import dataclasses
+import datetime
+import json
+import math
+import os
+import pathlib
+import resource
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+SUMMARY_FILE = "summary.json"
+CONFIG_FILE = "config.json"
+LOG_FILE = "log.txt"
+
+
+@dataclasses.dataclass(kw_only=True)
+class Summary:
+    """What happened.
+
+    Attributes:
+        run: the run's name: UTC time of its start, `20261120T054302Z`, with `-2` behind it where that is taken.
+        pipeline: the pipeline's name.
+        status: running, succeeded or failed.
+        started: ISO 8601, UTC.
+        pid: of the process.
+        seconds: from start to end.
+        steps: name, status (run, cached, resolved, failed) and seconds of each component, in order.
+        metrics: of the candidate on the evaluated split; None for a class that does not occur.
+        baseline: the same of the baseline, or None.
+        verdict: blessed (bool), split, reasons; None before the Evaluator.
+        pushed: version, path and whether this run pushed it; None where nothing is pushed.
+        quarantined: number of pairs that could not be used.
+        paths: log, metadata, models, evaluation, tensorboard, picture.
+        peak_memory_bytes: of the process, or of its largest child.
+        error: why it failed.
+    """
+
+    run: str
+    pipeline: str
+    status: str = "running"
+    started: str = ""
+    pid: int = 0
+    seconds: float = 0.0
+    steps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    metrics: dict[str, float | None] | None = None
+    baseline: dict[str, float | None] | None = None
+    verdict: dict[str, Any] | None = None
+    pushed: dict[str, Any] | None = None
+    quarantined: int = 0
+    paths: dict[str, str] = dataclasses.field(default_factory=dict)
+    peak_memory_bytes: int = 0
+    error: str | None = None
+
+
+def create(folder: str, pipeline: str) -> tuple[Summary, pathlib.Path]:
+    """Names a new run and makes its folder.
+
+    Args:
+        folder: of all runs.
+        pipeline: the pipeline's name.
+
+    Returns:
+        Its summary and its folder.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    stem = now.strftime("%Y%m%dT%H%M%SZ")
+    os.makedirs(folder, exist_ok=True)
+    number = 1
+    while True:
+        path = pathlib.Path(folder) / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir()  # Fails where it exists: two runs never share a name.
+            break
+        except FileExistsError:
+            number += 1
+    started = now.isoformat(timespec="seconds")
+    summary = Summary(run=path.name, pipeline=pipeline, started=started, pid=os.getpid(), paths={"log": str(path / LOG_FILE)})
+    write(summary, path / SUMMARY_FILE)
+    return summary, path
+
+
+def write(summary: Summary, path: pathlib.Path) -> None:
+    """Writes a summary as JSON, whole or not at all."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    partial.write_text(json.dumps(dataclasses.asdict(summary), indent=1, allow_nan=False) + "\n")
+    os.replace(partial, path)
+
+
+def read_all(folder: str) -> list[Summary]:
+    """Returns the runs of a root, oldest first; a run whose process is gone without an end is "interrupted"."""
+    found = []
+    for path in sorted(pathlib.Path(folder).glob(f"*/{SUMMARY_FILE}")):
+        summary = Summary(**json.loads(path.read_text()))
+        if summary.status == "running" and not _alive(summary.pid):
+            summary.status = "interrupted"
+        found.append(summary)
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def finite(metrics: Mapping[str, float] | None) -> dict[str, float | None] | None:
+    """Returns the metrics with None for NaN, which JSON does not have."""
+    if metrics is None:
+        return None
+    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
+
+
+def peak_memory_bytes() -> int:
+    """Returns the largest resident size so far of this process or of one of its ended children (Linux counts in KiB)."""
+    return 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
