@@ -9,7 +9,17 @@ import pathlib
 from collections.abc import Iterator
 
 _FIRST_PARTY = "components"
-_LIBRARIES = ("apache-beam", "keras", "numpy", "pillow", "tensorflow", "tensorflow-model-analysis", "tensorflow-transform", "tfx")
+_LIBRARIES = (
+    "apache-beam",
+    "keras",
+    "numpy",
+    "pillow",
+    "tensorflow",
+    "tensorflow-datasets",
+    "tensorflow-model-analysis",
+    "tensorflow-transform",
+    "tfx",
+)
 
 
 def code_digest(*modules: str) -> str:

@@ -47,9 +47,7 @@ def make_eval_config(config: EvaluateConfig, class_names: Sequence[str], code_di
     )
     return tfma.EvalConfig(
         model_specs=[
-            tfma.ModelSpec(
-                name=name, signature_name="serving_examples", label_key=features.LABEL, is_baseline=name == BASELINE
-            )
+            tfma.ModelSpec(name=name, signature_name="serving_examples", label_key=features.LABEL, is_baseline=name == BASELINE)
             for name in (CANDIDATE, BASELINE)
         ],
         slicing_specs=[tfma.SlicingSpec()],
@@ -100,7 +98,7 @@ class Verdict:
     Attributes:
         blessed: whether the model may be pushed.
         split: the split that was measured, test or eval.
-        metrics: the candidate's `mean_iou`, `pixel_accuracy`, `mean_accuracy`, `iou/<class>` (NaN: class absent), example_count.
+        metrics: the candidate's `mean_iou`, `pixel_accuracy`, `mean_accuracy`, `iou/<class>` (NaN: absent), `example_count`.
         baseline: the same of the baseline, or None where there was none.
         reasons: why, in words.
     """
@@ -121,7 +119,8 @@ def read_verdict(evaluation_uri: str, split: str, config: EvaluateConfig, class_
         config: the thresholds that it applied.
         class_names: in the order of the ids.
     """
-    candidate, baseline = {}, {}
+    candidate: dict[str, float] = {}
+    baseline: dict[str, float] = {}
     for record in tfma.load_metrics(evaluation_uri):
         if record.slice_key.single_slice_keys:
             continue
@@ -132,8 +131,8 @@ def read_verdict(evaluation_uri: str, split: str, config: EvaluateConfig, class_
     blessed = tfma.load_validation_result(evaluation_uri).validation_ok
     reasons = explain(candidate, baseline or None, split, config)
     order = ["mean_iou", "pixel_accuracy", "mean_accuracy", *(f"iou/{name}" for name in class_names), "example_count"]
-    sort = lambda found: {name: found[name] for name in order if name in found}  # noqa: E731
-    return Verdict(blessed=blessed, split=split, metrics=sort(candidate), baseline=sort(baseline) or None, reasons=reasons)
+    candidate, baseline = ({name: found[name] for name in order if name in found} for found in (candidate, baseline))
+    return Verdict(blessed=blessed, split=split, metrics=candidate, baseline=baseline or None, reasons=reasons)
 
 
 def explain(

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import tensorflow_datasets as tfds
@@ -139,12 +139,12 @@ def _write_split(
 class ExampleGenSpec(component_spec.ComponentSpec):
     """What ExampleGen takes and gives; `data_digest` comes from the driver."""
 
-    INPUTS = {}  # noqa: RUF012 (TFX's base class declares it so)
-    OUTPUTS = {  # noqa: RUF012
+    INPUTS: ClassVar[dict[str, Any]] = {}
+    OUTPUTS: ClassVar[dict[str, Any]] = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "quarantine": component_spec.ChannelParameter(type=Quarantine),
     }
-    PARAMETERS = {  # noqa: RUF012
+    PARAMETERS: ClassVar[dict[str, Any]] = {
         "builder": component_spec.ExecutionParameter(type=str),
         "source": component_spec.ExecutionParameter(type=str),
         "work_dir": component_spec.ExecutionParameter(type=str),

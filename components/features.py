@@ -29,6 +29,9 @@ EVAL_SPLIT = "eval"
 TEST_SPLIT = "test"
 """Names of the splits in TFX; the builder's own are train, validation and test."""
 
+METADATA_FILE = "assets.extra/vocseg.json"
+"""In a SavedModel's folder, where TensorFlow ignores it: class names, palette, ignore label and size, for whoever predicts."""
+
 VOC_CLASSES = (
     "background",
     "aeroplane",

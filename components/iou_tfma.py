@@ -33,7 +33,6 @@ class MeanIoU(tfma.metrics.Metric):
         super().__init__(_computations, class_names=list(class_names), code_digest=code_digest, name=name)
 
 
-
 def _computations(
     class_names: Sequence[str],
     code_digest: str = "",

@@ -36,7 +36,7 @@ def decode_mask(encoded: bytes, palette: Sequence[Color]) -> np.ndarray:
         return np.asarray(image)
     if image.mode in ("RGB", "RGBA"):
         return _ids_of_colors(np.asarray(image)[..., :3], tuple(palette))
-    raise ValueError(f"the mask has mode {image.mode}; expected a palette (P), grey (L) or colour (RGB, RGBA) picture of 8 bits")
+    raise ValueError(f"the mask has mode {image.mode}; expected palette (P), grey (L) or colour (RGB, RGBA) of 8 bits")
 
 
 def describe(error: Exception) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
-from components import masks, serving
+from components import features, masks
 from components.errors import ModelError, VocsegError
 
 BATCH_SIZE = 16
@@ -48,10 +48,10 @@ class Model:
 
     def __init__(self, folder: pathlib.Path) -> None:
         """Loads it."""
-        metadata = folder / serving.METADATA_FILE
+        metadata = folder / features.METADATA_FILE
         for path in (folder / "saved_model.pb", metadata):
             if not path.is_file():
-                raise ModelError(f"{folder} is no model of vocseg: {path} does not exist. Give --model the folder of a version.")
+                raise ModelError(f"{folder} is no model of vocseg: there is no {path}. Give --model the folder of a version.")
         self._metadata = json.loads(metadata.read_text())
         try:
             self._loaded = tf.saved_model.load(str(folder))
@@ -107,7 +107,7 @@ def output_paths(images: Iterable[pathlib.Path], out: pathlib.Path) -> dict[path
             if path.resolve() in inputs:
                 raise VocsegError(f"{path} would replace a picture that is to be read. Give --out another folder.")
             if path in taken:
-                raise VocsegError(f"{taken[path]} and {image} would both be written to {path}. Predict them into different folders.")
+                raise VocsegError(f"{taken[path]} and {image} would both be written to {path}. Predict them in two runs.")
             taken[path] = image
     return paths
 

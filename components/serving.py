@@ -1,4 +1,4 @@
-"""The SavedModel: encoded pictures in, PNG masks of their own size out; it loads where there is TensorFlow and none of our code."""
+"""The SavedModel: encoded pictures in, PNG masks of their own size out; it loads without any of our code."""
 
 import json
 import os
@@ -10,9 +10,6 @@ import tensorflow as tf
 
 from components import features, masks, preprocessing
 from pipeline_config import ServingConfig, TransformConfig
-
-METADATA_FILE = "assets.extra/vocseg.json"
-"""What a client wants to know of the model, beside the SavedModel: class names, palette, sizes. TensorFlow ignores it."""
 
 UNREADABLE = "not a readable picture: expected an undamaged JPEG, PNG, BMP or GIF within the size limit"
 
@@ -142,7 +139,7 @@ def save(
     """
     server = Server(model, transform, serving)
     tf.saved_model.save(server, directory, signatures=server.signatures())
-    path = os.path.join(directory, METADATA_FILE)
+    path = os.path.join(directory, features.METADATA_FILE)
     tf.io.gfile.makedirs(os.path.dirname(path))
     metadata = {
         "class_names": list(class_names),

@@ -150,8 +150,9 @@ class StopOnBadLoss(keras.callbacks.Callback):
         loss = (logs or {}).get("loss")
         if loss is not None and not np.isfinite(loss):
             raise TrainingError(
-                f"The loss became {loss} in epoch {self._epoch + 1}, step {batch + 1}; nothing is saved. Lower the learning rate: "
-                f"--set train.learning_rate={self._config.learning_rate / 10:g} (it was {self._config.learning_rate:g})."
+                f"The loss became {loss} in epoch {self._epoch + 1}, step {batch + 1}; nothing is saved. "
+                f"Lower the learning rate: --set train.learning_rate={self._config.learning_rate / 10:g} "
+                f"(it was {self._config.learning_rate:g})."
             )
 
 

@@ -56,4 +56,5 @@ def check_anomalies(found: dict[str, anomalies_pb2.Anomalies]) -> None:
         for reason in anomalies.dataset_anomaly_info.reason
     ]
     if lines:
-        raise DataError("\n  ".join(["The data does not fit its schema:", *lines]) + "\nMend the data, or the schema if it is wrong.")
+        found_lines = "\n  ".join(["The data does not fit its schema:", *lines])
+        raise DataError(f"{found_lines}\nMend the data, or the schema if it is wrong.")

@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from pipeline.console import shorten
 
-        return _fail(f"{shorten(error)}\nThis is not an error that vocseg expects. The run's log, or --debug, tells more.", arguments.debug)
+        unexpected = "This is not an error that vocseg expects. The run's log, or --debug, tells more."
+        return _fail(f"{shorten(error)}\n{unexpected}", arguments.debug)
 
 
 def _fail(message: str, debug: bool) -> int:

@@ -59,9 +59,7 @@ def create_pipeline(
     )
     schema_gen = SchemaGen(schema_text=datasets.schema_text(config.data.builder))
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"])
-    example_validator = ExampleValidator(
-        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
-    )
+    example_validator = ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"])
     data_gate = DataGate(
         anomalies=example_validator.outputs["anomalies"], code_digest=code_digest("components.validation")
     ).with_id("DataGate")
@@ -96,9 +94,7 @@ def create_pipeline(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=make_eval_config(
-            config.evaluate, class_names, code_digest("components.iou_tfma", "components.evaluator")
-        ),
+        eval_config=make_eval_config(config.evaluate, class_names, code_digest("components.iou_tfma", "components.evaluator")),
     )
     pusher = Pusher(
         model=trainer.outputs["model"],
@@ -106,11 +102,12 @@ def create_pipeline(
         destination=locations.models,
         code_digest=code_digest("components.pusher"),
     )
-    steps = [example_gen, schema_gen, statistics_gen, example_validator, data_gate, transform, trainer, baseline, evaluator, pusher]
+    data_steps = [example_gen, schema_gen, statistics_gen, example_validator, data_gate, transform]
+    model_steps = [trainer, baseline, evaluator, pusher]
     return tfx_pipeline.Pipeline(
         pipeline_name=locations.pipeline_name,
         pipeline_root=locations.artifacts,
-        components=steps,
+        components=data_steps + model_steps,
         enable_cache=True,
         metadata_connection_config=metadata_connection,
         beam_pipeline_args=list(beam_args),

@@ -1,9 +1,9 @@
 """`vocseg predict`: finds the model, shows progress, prints the table."""
 
-import logging
 import os
 import pathlib
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 
@@ -50,7 +50,7 @@ def predict(folder: pathlib.Path | None, images: Sequence[pathlib.Path], out: pa
     except OSError as error:
         raise VocsegError(f"--out: the folder {out} cannot be made: {error.strerror}. Give another one.") from error
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # TensorFlow's own complaint of each bad picture: ours says more.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\..*")  # Of Python's age; TensorFlow's import.
     from components.prediction import Model, predict_files
 
     model = Model(folder)

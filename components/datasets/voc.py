@@ -105,7 +105,7 @@ def find_archives(folder: epath.PathLike, names: Iterable[str]) -> list[epath.Pa
     paths = [epath.Path(folder) / name for name in names]
     missing = [path.name for path in paths if not path.exists()]
     if missing and len(missing) < len(paths):
-        raise DataError(f"{folder} holds some of the official archives, but not {', '.join(missing)}. Put them beside the others.")
+        raise DataError(f"{folder} holds some of the official archives, but not {', '.join(missing)}. Put them there too.")
     return [] if missing else paths
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import numpy as np
@@ -30,7 +30,7 @@ class Voc2007Semantic(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First release."}
     YEAR = 2007
     CLASSES = features.VOC_CLASSES
 
@@ -103,9 +103,7 @@ class Voc2007Semantic(tfds.core.GeneratorBasedBuilder):
 
     def encode_examples(self, split: str, pairs: Sequence[Pair]) -> beam.PTransform:
         """Returns the transform of a pipeline into examples and quarantined pairs (see `EncodeExamples`)."""
-        return f"List {split}" >> beam.Create(list(pairs), reshuffle=False) | EncodeExamples(
-            split, self.palette, len(pairs)
-        )
+        return f"List {split}" >> beam.Create(list(pairs), reshuffle=False) | EncodeExamples(split, self.palette, len(pairs))
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, beam.PTransform]:
         splits = self.pairs_by_split(dl_manager).items()
