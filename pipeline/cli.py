@@ -5,7 +5,7 @@ import os
 import pathlib
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pipeline_config
 from components.errors import VocsegError
@@ -58,31 +58,37 @@ def _parser() -> argparse.ArgumentParser:
     _add_config_arguments(run)
     run.add_argument("--data", metavar="DIR", help="folder with VOCdevkit/VOC2007 or the official tar files")
     run.add_argument("--summary", metavar="FILE", help="write what happened as JSON")
-    _add_common_arguments(run, _run)
+    _add_root(run)
+    _finish(run, _run)
 
     config = commands.add_parser("config", help="print the whole effective configuration")
     _add_config_arguments(config)
-    _add_common_arguments(config, _config)
+    _finish(config, _config)
 
     runs = commands.add_parser("runs", help="list earlier runs")
-    _add_common_arguments(runs, _runs)
+    _add_root(runs)
+    _finish(runs, _runs)
 
     predict = commands.add_parser("predict", help="masks and overlays for pictures")
     predict.add_argument("images", nargs="+", metavar="IMAGE", type=pathlib.Path)
     predict.add_argument("--model", metavar="DIR", type=pathlib.Path, help="a pushed version (default: the newest)")
     predict.add_argument("--out", metavar="DIR", type=pathlib.Path, required=True, help="folder for masks and overlays")
-    _add_common_arguments(predict, _predict)
+    _add_root(predict)
+    _finish(predict, _predict)
     return parser
 
 
-def _add_common_arguments(parser: argparse.ArgumentParser, function: object) -> None:
+def _add_root(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", metavar="DIR", default=DEFAULT_ROOT, help="where outputs lie (default: %(default)s)")
+
+
+def _finish(parser: argparse.ArgumentParser, function: Callable[[argparse.Namespace], int]) -> None:
     parser.add_argument("--debug", action="store_true", help="print a traceback with an error")
     parser.set_defaults(function=function)
 
 
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="mini", help=f"{', '.join(pipeline_config.PRESETS)} (default: %(default)s)")
+    parser.add_argument("--preset", default="voc2007", help=f"{', '.join(pipeline_config.PRESETS)} (default: %(default)s)")
     parser.add_argument("--epochs", metavar="N", help="short for --set train.epochs=N")
     parser.add_argument("--seed", metavar="N", help="short for --set train.seed=N")
     parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="override a field; may be repeated")

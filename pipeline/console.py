@@ -13,7 +13,7 @@ from typing import TextIO
 
 import rich.console
 import rich.markup
-import rich.status
+import rich.progress
 import rich.table
 
 from components.errors import VocsegError
@@ -68,7 +68,8 @@ class RunView(logging.Handler):
         """Starts with nothing shown."""
         super().__init__(logging.INFO)
         self.console = rich.console.Console(file=stream, highlight=False, soft_wrap=True)
-        self._status: rich.status.Status | None = None
+        self._bar: rich.progress.Progress | None = None
+        self._task = rich.progress.TaskID(0)
         self._title = ""
         self._started = self._printed = 0.0
 
@@ -89,8 +90,10 @@ class RunView(logging.Handler):
         self._started = self._printed = time.monotonic()
         self._stop()
         if self.console.is_terminal:
-            self._status = self.console.status(rich.markup.escape(self._title))
-            self._status.start()
+            columns = ("{task.description}", rich.progress.BarColumn(), rich.progress.TimeElapsedColumn())
+            self._bar = rich.progress.Progress(*columns, console=self.console, transient=True)
+            self._task = self._bar.add_task(rich.markup.escape(self._title), total=None)
+            self._bar.start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Shows a report of the running step, with the time to go where the total is known."""
@@ -100,8 +103,10 @@ class RunView(logging.Handler):
         elapsed = time.monotonic() - self._started
         left = elapsed * (progress.total - progress.done) / progress.done if progress.total and progress.done else 0.0
         line = f"{self._title}  {progress}" + (f", about {seconds(left)} to go" if left >= 1 else "")
-        if self._status:
-            self._status.update(rich.markup.escape(line))
+        if self._bar:
+            self._bar.update(
+                self._task, description=rich.markup.escape(line), total=progress.total or None, completed=progress.done
+            )
         elif time.monotonic() - self._printed >= _QUIET_S:
             self._printed = time.monotonic()
             self.console.print(line, markup=False)
@@ -112,9 +117,9 @@ class RunView(logging.Handler):
         self.console.print(f"{self._title:<28} {status:<9} {elapsed_s:6.1f} s", markup=False)
 
     def _stop(self) -> None:
-        if self._status:
-            self._status.stop()
-            self._status = None
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
 
 
 def shorten(error: BaseException, limit: int = 600) -> str:
@@ -181,7 +186,10 @@ def show_result(console: rich.console.Console, summary: Summary) -> None:
 def _model_line(summary: Summary) -> str:
     if not summary.pushed:
         return "not pushed"
-    return summary.pushed["path"] + ("" if summary.pushed["new"] else " (pushed by an earlier run)")
+    path = summary.pushed["path"]
+    if not os.path.isdir(path):
+        return f"{path} (pushed by an earlier run, and removed since)"
+    return path if summary.pushed["new"] else f"{path} (pushed by an earlier run)"
 
 
 def runs_table(summaries: list[Summary]) -> rich.table.Table:

@@ -49,7 +49,7 @@ def create_pipeline(
         metadata_connection: of ML Metadata; None where the runner has its own.
         beam_args: options for the steps that run on Beam.
     """
-    class_names = tuple(datasets.builder_class(config.data.builder).CLASSES)
+    class_names = datasets.class_names(config.data.builder)
     example_gen = ExampleGen(
         builder=config.data.builder,
         source=locations.data,

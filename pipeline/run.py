@@ -113,13 +113,15 @@ def _run_steps(config: PipelineConfig, locations: Locations, summary: runs.Summa
 
 def _fill_in(summary: runs.Summary, config: PipelineConfig, locations: Locations, steps: "dict[str, Step]") -> None:
     """Reads metrics, verdict and places from what the components left."""
+    from tfx.utils import path_utils
+
     from components import evaluator, trainer
     from components.datasets import registry
     from components.example_gen import QUARANTINE_FILE, read_quarantine
 
-    class_names = registry.builder_class(config.data.builder).CLASSES
     evaluation = steps["Evaluator"].outputs["evaluation"][0]
     split = evaluation.get_string_custom_property(evaluator.SPLIT_PROPERTY)
+    class_names = registry.class_names(config.data.builder)
     verdict = evaluator.read_verdict(evaluation.uri, split, config.evaluate, class_names)
     summary.metrics, summary.baseline = runs.finite(verdict.metrics), runs.finite(verdict.baseline)
     summary.verdict = {"blessed": verdict.blessed, "split": verdict.split, "reasons": list(verdict.reasons)}
@@ -134,6 +136,7 @@ def _fill_in(summary: runs.Summary, config: PipelineConfig, locations: Locations
     summary.quarantined = len(read_quarantine(quarantine))
     model_run = steps["Trainer"].outputs["model_run"][0].uri
     summary.paths |= {
+        "trained": path_utils.serving_model_path(steps["Trainer"].outputs["model"][0].uri),
         "metadata": locations.metadata,
         "models": locations.models,
         "evaluation": evaluation.uri,

@@ -33,7 +33,7 @@ class Summary:
         verdict: blessed (bool), split, reasons; None before the Evaluator.
         pushed: version, path and whether this run pushed it; None where nothing is pushed.
         quarantined: number of pairs that could not be used.
-        paths: log, metadata, models, evaluation, tensorboard, picture.
+        paths: log, metadata, trained (the candidate's SavedModel), models, evaluation, quarantine, tensorboard, picture.
         peak_memory_bytes: of the process, or of its largest child.
         error: why it failed.
     """

@@ -19,8 +19,8 @@ def module_of(name: str) -> str:
     return _MODULES[name]
 
 
-def builder_class(name: str) -> type:
-    """Returns the builder's class; its `CLASSES` are the class names in the order of their ids.
+def class_names(name: str) -> tuple[str, ...]:
+    """Returns the names of a builder's classes in the order of their ids.
 
     Raises:
         DataError: no such builder.
@@ -28,7 +28,7 @@ def builder_class(name: str) -> type:
     import tensorflow_datasets as tfds
 
     importlib.import_module(module_of(name))
-    return tfds.builder_cls(name)
+    return tuple(tfds.builder_cls(name).CLASSES)
 
 
 def schema_text(name: str) -> str:

@@ -1,0 +1,286 @@
+"""Whole pipeline runs on the miniature VOC, through the command line as a user starts it."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from components.datasets.fake_voc import write_fake_voc
+
+pytestmark = pytest.mark.e2e
+
+PROJECT = pathlib.Path(__file__).parents[1]
+SPLIT_SIZES = {"train": 24, "val": 21, "test": 21}
+SMALL = ["--preset=mini", "--epochs=1", "--set=model.filters=4", "--set=model.depth=2", "--set=evaluate.min_mean_iou=0"]
+STEPS = [
+    "ExampleGen",
+    "SchemaGen",
+    "StatisticsGen",
+    "ExampleValidator",
+    "DataGate",
+    "Transform",
+    "Trainer",
+    "Baseline",
+    "Evaluator",
+    "Pusher",
+]
+
+
+def vocseg(*arguments: str | os.PathLike, code: pathlib.Path = PROJECT) -> subprocess.CompletedProcess:
+    """Runs the command line of a source tree."""
+    command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(code), "CUDA_VISIBLE_DEVICES": "-1"}
+    return subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
+def run(root: pathlib.Path, *arguments: str, code: pathlib.Path = PROJECT) -> dict:
+    """Runs the pipeline and returns its summary."""
+    path = root / "summary.json"
+    done = vocseg("run", *arguments, "--root", root, "--summary", path, code=code)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(path.read_text()) | {"stdout": done.stdout, "stderr": done.stderr}
+
+
+def executed(summary: dict) -> list[str]:
+    return [step["name"] for step in summary["steps"] if step["status"] == "run"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("data") / "mini"
+    write_fake_voc(folder, split_sizes=SPLIT_SIZES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A copy of the sources, to be edited."""
+    folder = tmp_path_factory.mktemp("code")
+    for name in ("components", "pipeline"):
+        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "pipeline_config.py", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture(scope="module")
+def first(root: pathlib.Path, data: pathlib.Path, code: pathlib.Path) -> dict:
+    return run(root, *SMALL, f"--data={data}", code=code)
+
+
+def test_first_run_executes_every_step_and_pushes_one_model(first: dict, root: pathlib.Path):
+    assert [step["name"] for step in first["steps"]] == STEPS
+    assert executed(first) == [name for name in STEPS if name != "Baseline"]
+    assert first["verdict"]["blessed"] and first["verdict"]["split"] == "test"
+    assert first["pushed"]["new"]
+    pipeline = pathlib.Path(first["paths"]["models"])
+    assert [path.name for path in pipeline.iterdir() if path.name.isdecimal()] == [first["pushed"]["version"]]
+    assert first["baseline"] is None
+    assert first["metrics"]["example_count"] == SPLIT_SIZES["test"]
+    assert 0 < first["peak_memory_bytes"] < 4 * 2**30
+
+
+def test_output_has_steps_then_table_then_verdict_then_places_and_no_chatter(first: dict):
+    lines = first["stdout"].splitlines()
+
+    def position(text: str) -> int:
+        return next(number for number, line in enumerate(lines) if text in line)
+
+    order = ["ExampleGen", "Pusher", "tvmonitor", "mean IoU", "reaches the floor", "model ", "log ", "metadata "]
+    positions = [
+        max(n for n, line in enumerate(lines) if text in line) if text == "model " else position(text) for text in order
+    ]
+    assert positions[:2] == sorted(positions[:2])
+    assert position("Pusher") < position("tvmonitor") < position("reaches the floor") < position(first["paths"]["metadata"])
+    assert first["stderr"] == ""
+    assert "WARNING" not in first["stdout"]
+    assert pathlib.Path(first["paths"]["log"]).stat().st_size > 1000
+    assert pathlib.Path(first["paths"]["picture"]).is_file()
+
+
+def test_second_run_executes_nothing_and_pushes_nothing(
+    first: dict, root: pathlib.Path, data: pathlib.Path, code: pathlib.Path
+):
+    second = run(root, *SMALL, f"--data={data}", code=code)
+    assert executed(second) == []
+    assert "Nothing was executed" in second["stdout"]
+    assert second["metrics"] == first["metrics"] and second["verdict"] == first["verdict"]
+    assert second["pushed"] == first["pushed"] | {"new": False}
+    assert len([p for p in pathlib.Path(first["paths"]["models"]).iterdir() if p.name.isdecimal()]) == 1
+
+
+def edit(path: pathlib.Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path}"
+    path.write_text(text.replace(old, new))
+
+
+def test_comments_and_time_stamps_execute_nothing(first: dict, root: pathlib.Path, data: pathlib.Path, code: pathlib.Path):
+    for name in ("transform.py", "models/unet.py", "iou.py", "iou_tfma.py"):
+        path = code / "components" / name
+        path.write_text(path.read_text() + "\n# A comment.\n")
+    for path in data.rglob("*.png"):
+        os.utime(path, (1, 1))
+    assert executed(run(root, *SMALL, f"--data={data}", code=code)) == []
+
+
+AFTER_TRANSFORM = ["Transform", "Trainer", "Evaluator", "Pusher"]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("transform.py", "MAX_BATCH_SIZE = 32", "MAX_BATCH_SIZE = 31", AFTER_TRANSFORM),
+        ("models/unet.py", 'name="unet")', 'name="u_net")', ["Trainer", "Evaluator", "Pusher"]),
+        ("models/unet_strided.py", 'name="unet_strided")', 'name="other")', []),
+        ("iou.py", "np.full(len(matrix), np.nan), where=union > 0", "np.full(len(matrix), np.nan), where=union > 0.5", None),
+        ("pusher.py", '_INCOMING = ".incoming-"', '_INCOMING = ".coming-"', ["Pusher"]),
+    ],
+)
+def test_code_edit_executes_the_steps_that_run_it(
+    file: str,
+    old: str,
+    new: str,
+    expected: list[str] | None,
+    first: dict,
+    root: pathlib.Path,
+    data: pathlib.Path,
+    code: pathlib.Path,
+):
+    path = code / "components" / file
+    before = path.read_text()
+    edit(path, old, new)
+    try:
+        summary = run(root, *SMALL, f"--data={data}", code=code)
+    finally:
+        path.write_text(before)
+    # The metric chooses the epoch in the Trainer too, so its code concerns both.
+    assert executed(summary) == (["Trainer", "Evaluator", "Pusher"] if expected is None else expected)
+
+
+def test_floor_concerns_only_the_gate(first: dict, root: pathlib.Path, data: pathlib.Path, code: pathlib.Path):
+    summary = run(root, *SMALL, "--set=evaluate.min_mean_iou=0.99", f"--data={data}", code=code)
+    assert executed(summary) == ["Evaluator", "Pusher"]
+    assert not summary["verdict"]["blessed"] and summary["pushed"] is None
+    assert "is below the floor of 0.9900" in summary["stdout"]
+    assert "not pushed" in summary["stdout"]
+
+
+def test_seed_concerns_training_and_the_baseline_is_the_blessed_model_before(
+    first: dict, root: pathlib.Path, data: pathlib.Path, code: pathlib.Path
+):
+    summary = run(root, *SMALL, "--seed=1", "--set=evaluate.max_mean_iou_drop=1", f"--data={data}", code=code)
+    assert executed(summary) == ["Trainer", "Evaluator", "Pusher"]
+    assert summary["baseline"] is not None
+    assert summary["baseline"]["mean_iou"] != summary["metrics"]["mean_iou"]
+    assert any("against the baseline" in reason for reason in summary["verdict"]["reasons"])
+    again = run(root, *SMALL, "--seed=1", "--set=evaluate.max_mean_iou_drop=1", f"--data={data}", code=code)
+    assert executed(again) == []
+    assert again["baseline"] == summary["baseline"]
+
+
+def test_one_byte_of_one_mask_executes_all_that_reads_data(
+    first: dict, root: pathlib.Path, data: pathlib.Path, code: pathlib.Path
+):
+    path = data / "VOCdevkit/VOC2007/SegmentationClass/2007_000000.png"
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PLTE") + 4 + 3 * 200  # A colour of the palette that no pixel uses.
+    content[at] ^= 1
+    at = content.index(b"PLTE")
+    length = int.from_bytes(content[at - 4 : at], "big")
+    import zlib
+
+    content[at + 4 + length : at + 8 + length] = zlib.crc32(content[at : at + 4 + length]).to_bytes(4, "big")
+    path.write_bytes(content)
+    summary = run(root, *SMALL, f"--data={data}", code=code)
+    assert executed(summary) == [name for name in STEPS if name not in ("SchemaGen", "Baseline")]
+
+
+def independent_matrix(truth_folder: pathlib.Path, mask_folder: pathlib.Path, keys: list[str]) -> np.ndarray:
+    """Counts pixels with nothing but Pillow and NumPy: none of the project's own reading code."""
+    matrix = np.zeros((21, 21), np.int64)
+    for key in keys:
+        truth = np.asarray(PIL.Image.open(truth_folder / f"{key}.png"))
+        predicted_image = PIL.Image.open(mask_folder / f"{key}.png")
+        assert predicted_image.mode == "P"
+        predicted = np.asarray(predicted_image)
+        assert predicted.shape == truth.shape
+        counted = truth != 255
+        np.add.at(matrix, (truth[counted], predicted[counted]), 1)
+    return matrix
+
+
+def check_against_independent_evaluation(summary: dict, voc: pathlib.Path, out: pathlib.Path) -> None:
+    """Predicts the test pictures and compares all scores with those counted from the masks."""
+    keys = (voc / "ImageSets/Segmentation/test.txt").read_text().split()
+    images = [voc / "JPEGImages" / f"{key}.jpg" for key in keys]
+    done = vocseg("predict", "--model", summary["paths"]["trained"], "--out", out, *images)
+    assert done.returncode == 0, done.stderr
+    matrix = independent_matrix(voc / "SegmentationClass", out, keys)
+    assert matrix.sum() == sum(
+        int((np.asarray(PIL.Image.open(voc / "SegmentationClass" / f"{key}.png")) != 255).sum()) for key in keys
+    )
+    union = matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
+    scores = [np.diag(matrix)[c] / union[c] if union[c] else None for c in range(21)]
+    measured = [value for name, value in summary["metrics"].items() if name.startswith("iou/")]
+    assert len(measured) == 21
+    for score, value in zip(scores, measured, strict=True):
+        assert (score is None and value is None) or abs(score - value) < 1e-9
+    mean = float(np.mean([score for score in scores if score is not None]))
+    assert abs(mean - summary["metrics"]["mean_iou"]) < 1e-9
+    assert abs(np.trace(matrix) / matrix.sum() - summary["metrics"]["pixel_accuracy"]) < 1e-9
+
+
+def test_scores_equal_an_independent_evaluation_of_predicted_masks(first: dict, data: pathlib.Path, tmp_path: pathlib.Path):
+    check_against_independent_evaluation(first, data / "VOCdevkit/VOC2007", tmp_path / "masks")
+
+
+def test_data_set_without_test_split_is_measured_on_validation_and_never_against_other_data(
+    first: dict, root: pathlib.Path, tmp_path: pathlib.Path
+):
+    voc = write_fake_voc(tmp_path / "data", split_sizes={"train": 4, "val": 4})
+    (voc / "ImageSets/Segmentation/test.txt").write_text("")
+    summary = run(root, *SMALL, f"--data={tmp_path / 'data'}")
+    assert summary["pipeline"] != first["pipeline"]
+    assert summary["baseline"] is None
+    assert summary["verdict"]["split"] == "eval"
+    assert summary["metrics"]["example_count"] == 4
+    assert "no test split" in summary["stdout"]
+
+
+def test_bad_pairs_fail_the_run_by_name_and_pass_as_quarantine_where_allowed(tmp_path: pathlib.Path):
+    voc = write_fake_voc(tmp_path / "data", split_sizes={"train": 8, "val": 4, "test": 4})
+    (voc / "SegmentationClass/2007_000001.png").unlink()
+    picture = voc / "JPEGImages/2007_000009.jpg"
+    picture.write_bytes(picture.read_bytes()[:500])
+    arguments = [*SMALL, f"--data={tmp_path / 'data'}"]
+    failed = vocseg("run", *arguments, "--root", tmp_path / "root", "--summary", tmp_path / "failed.json")
+    assert failed.returncode == 1
+    assert "2 of 16 listed pairs cannot be used" in failed.stderr
+    assert "2007_000001.png: the mask does not exist" in failed.stderr
+    assert "2007_000009.jpg" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert json.loads((tmp_path / "failed.json").read_text())["status"] == "failed"
+    summary = run(tmp_path / "root", *arguments, "--set=data.max_quarantined_fraction=0.2")
+    assert summary["quarantined"] == 2
+    lines = pathlib.Path(summary["paths"]["quarantine"]).read_text().splitlines()
+    assert {json.loads(line)["key"] for line in lines} == {"2007_000001", "2007_000009"}
+    assert executed(summary) == [name for name in STEPS if name not in ("SchemaGen", "Baseline")]
+
+
+@pytest.mark.soak
+def test_voc2007_scores_equal_an_independent_evaluation(shared_data: pathlib.Path, tmp_path: pathlib.Path):
+    arguments = ["--preset=voc2007", "--epochs=1", "--set=model.filters=8", "--set=evaluate.min_mean_iou=0"]
+    summary = run(tmp_path, *arguments, f"--data={shared_data / 'voc2007'}")
+    assert summary["metrics"]["example_count"] == 210
+    check_against_independent_evaluation(summary, shared_data / "voc2007/VOCdevkit/VOC2007", tmp_path / "masks")
