@@ -29,9 +29,12 @@ def decode_mask(encoded: bytes, palette: Sequence[Color]) -> np.ndarray:
     """
     try:
         image = PIL.Image.open(io.BytesIO(encoded))
+        packed = image.tile[0].args if image.tile else ""
         image.load()
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise ValueError(f"the mask cannot be read: {describe(error)}") from error
+    if image.mode == "L" and isinstance(packed, str) and packed.startswith("L;"):
+        raise ValueError(f"the mask is grey with {packed[2:]} bits, which readers scale; expected 8 bits, or a palette")
     if image.mode in ("P", "L"):
         return np.asarray(image)
     if image.mode in ("RGB", "RGBA"):

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -48,6 +49,10 @@ class _BadFileError(Exception):
         self.reason = reason
 
 
+def _tf_reason(error: tf.errors.OpError) -> str:
+    return " ".join(re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", " ", error.message).split())
+
+
 def encode_image(encoded: bytes) -> tuple[bytes, int, int]:
     """Checks a picture and brings it into the form of the contract.
 
@@ -66,7 +71,9 @@ def encode_image(encoded: bytes) -> tuple[bytes, int, int]:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise ValueError(f"the image has {width}x{height} pixels, more than {MAX_PIXELS}")
-        if (image.format, image.mode) != ("JPEG", "RGB"):
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"the image has mode {image.mode}; expected 8 bits a channel")
+        if image.format not in ("JPEG", "MPO") or image.mode != "RGB":  # MPO: a telephone's JPEG with a second picture.
             buffer = io.BytesIO()
             image.convert("RGB").save(buffer, format="PNG")
             encoded = buffer.getvalue()
@@ -75,7 +82,7 @@ def encode_image(encoded: bytes) -> tuple[bytes, int, int]:
     try:
         tf.io.decode_image(encoded, channels=3, expand_animations=False)
     except tf.errors.InvalidArgumentError as error:
-        raise ValueError(f"the image is damaged: {error.message.split('{{')[0].strip()}") from error
+        raise ValueError(f"the image is damaged: {_tf_reason(error)}") from error
     return encoded, height, width
 
 
@@ -122,6 +129,8 @@ def _read(path: str, what: str) -> bytes:
         return epath.Path(path).read_bytes()
     except FileNotFoundError as error:
         raise _BadFileError(path, f"the {what} does not exist") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise _BadFileError(path, f"the {what} cannot be read: {error.strerror}") from error
 
 
 @dataclasses.dataclass
@@ -164,6 +173,7 @@ class EncodeExamples(beam.PTransform):
         """Lets Beam name the transform."""
         super().__init__()
 
+    @beam.typehints.no_annotations
     def expand(self, pairs: beam.PCollection) -> dict[str, beam.PCollection]:
         """Reads, checks and encodes each pair."""
         encode = beam.ParDo(_EncodeExample(self.split, self.palette, self.total))
@@ -183,7 +193,7 @@ def check_quarantine(quarantined: Sequence[Quarantined], listed: int, max_fracti
     Raises:
         DataError: names them, with the remedy.
     """
-    if len(quarantined) <= max_fraction * listed:
+    if not quarantined or len(quarantined) / listed <= max_fraction:
         return
     shown = sorted(map(str, quarantined))[:limit]
     rest = [f"... and {len(quarantined) - limit} more"] if len(quarantined) > limit else []
@@ -196,5 +206,5 @@ def check_quarantine(quarantined: Sequence[Quarantined], listed: int, max_fracti
                 *rest,
             ]
         )
-        + "\nMend the files, take them off the lists, or allow a share: --set data.max_quarantined_fraction=0.05"
+        + "\nMend the files, take them off the lists, or, in a pipeline, allow a share: --set data.max_quarantined_fraction=0.05"
     )

@@ -78,7 +78,7 @@ def draw_pair(rng: np.random.Generator, first_class: int) -> tuple[np.ndarray, n
     ground = rng.integers(90, 150)
     image = PIL.Image.new("RGB", (width, height), (int(ground),) * 3)
     draw_mask, draw_image = PIL.ImageDraw.Draw(mask), PIL.ImageDraw.Draw(image)
-    for class_id in [first_class, *rng.integers(1, 21, size=rng.integers(1, 3))]:
+    for class_id in [*rng.integers(1, 21, size=rng.integers(1, 3)), first_class]:
         radius = int(rng.integers(height // 6, height // 3))
         x, y = int(rng.integers(radius, width - radius)), int(rng.integers(radius, height - radius))
         shape = rng.integers(3)

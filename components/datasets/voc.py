@@ -46,6 +46,8 @@ def find_voc(folder: epath.PathLike, year: int) -> epath.Path:
     folder = epath.Path(folder)
     if not folder.exists():
         raise DataError(f"The data folder {folder} does not exist. Give --data a folder that holds VOCdevkit/VOC{year}.")
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file. Give --data the folder that holds it.")
     for candidate in (folder / "VOCdevkit" / f"VOC{year}", folder / f"VOC{year}", folder):
         if (candidate / _LISTS).exists():
             missing = [part for part in (_IMAGES, _MASKS) if not (candidate / part).exists()]
@@ -70,7 +72,7 @@ def read_list(path: epath.Path) -> list[str]:
         raise DataError(f"{path} is not a text file in UTF-8: {error}.") from error
     keys = [line.strip() for line in lines if line.strip()]
     for key in keys:
-        if "/" in key or "\\" in key or key.startswith("."):
+        if "/" in key or "\\" in key or key.startswith(".") or not key.isprintable():
             raise DataError(f"{path} lists {key!r}; expected the id of an image, a file's name without its ending.")
     if len(set(keys)) < len(keys):
         twice = next(key for index, key in enumerate(keys) if key in keys[:index])
@@ -147,7 +149,13 @@ def _extract_archive(archive: epath.Path, root: str, destination: epath.Path) ->
     try:
         with archive.open("rb") as file, tarfile.open(fileobj=file) as tar:
             members = {member.name: member for member in tar if member.isreg()}
+            # tarfile takes a cut or a damaged header for the end, but a whole archive ends with zeros.
+            tar.fileobj.seek(tar.offset)
+            if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError("it breaks off before its end")
             lists = [f"{root}/{_LISTS}/{name}.txt" for name in LISTS.values() if f"{root}/{_LISTS}/{name}.txt" in members]
+            if not lists:
+                raise DataError(f"{archive}: no member {root}/{_LISTS}. Is it the official archive?")
             for name in lists:
                 _copy_member(tar, members[name], destination / name)
             wanted = [path for name in lists for path in _members_of(destination / name, root)]

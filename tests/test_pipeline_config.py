@@ -1,0 +1,311 @@
+"""Presets, overrides from text and the JSON form of the configuration."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import pipeline_config
+from pipeline_config import ConfigError, override, preset
+
+ROOT = pathlib.Path(pipeline_config.__file__).parent
+
+# One value that differs from the default for each kind of field whose values are not free.
+CHOICES = {
+    "model.name": "unet_strided",
+    "transform.resize_method": "area",
+    "data.builder": "my_set",
+    "data.name": "quarry",
+    "model.activation": "gelu",
+    "model.kernel_initializer": "glorot_uniform",
+}
+SETTABLE = [name for name in pipeline_config.fields(preset("voc2007")) if "." in name]
+
+
+def _changed(name: str) -> tuple[str, object]:
+    """Returns a text for a field, and the value that it stands for; both differ from the default and lie in range."""
+    value = pipeline_config.fields(preset("voc2007"))[name]
+    if isinstance(value, bool):
+        return str(not value).lower(), not value
+    if isinstance(value, int):
+        other = value * 2 or 1  # A double of a size keeps it a multiple of the stride; depth goes from 4 to 8, out of range.
+        other = 3 if name == "model.depth" else other
+        return str(other), other
+    if isinstance(value, float):
+        return "0.25", 0.25
+    return CHOICES[name], CHOICES[name]
+
+
+@pytest.mark.parametrize("name", pipeline_config.PRESETS)
+def test_preset_is_valid_and_carries_its_own_name(name: str) -> None:
+    config = preset(name)
+    assert config.preset == name
+    assert config.transform.height_px % config.model.stride_px == 0
+    assert config.transform.width_px % config.model.stride_px == 0
+
+
+@pytest.mark.parametrize("name", pipeline_config.PRESETS)
+def test_preset_has_a_floor_above_what_all_background_scores(name: str) -> None:
+    # One class of 21 at an IoU of at most 1 gives a mean of at most 1/21 = 0.0476.
+    assert preset(name).evaluate.min_mean_iou > 1 / 21
+
+
+def test_unknown_preset_offers_the_nearest_and_lists_all() -> None:
+    with pytest.raises(ConfigError, match=r"no preset 'voc207'.*there are mini, voc2007.*Did you mean voc2007"):
+        preset("voc207")
+
+
+def test_unknown_preset_like_none_offers_nothing_but_lists_all() -> None:
+    with pytest.raises(ConfigError, match="mini, voc2007") as error:
+        preset("zzz")
+    assert "Did you mean" not in str(error.value)
+
+
+def test_config_error_is_a_value_error() -> None:
+    assert issubclass(ConfigError, ValueError)
+
+
+def test_configuration_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        preset("mini").train.epochs = 1  # type: ignore[misc]
+
+
+def test_fields_name_every_leaf_once() -> None:
+    leaves = pipeline_config.fields(preset("mini"))
+    assert leaves["preset"] == "mini"
+    assert leaves["train.batch_size"] == 8
+    assert {name.split(".")[0] for name in leaves} == {
+        "preset",
+        "data",
+        "transform",
+        "model",
+        "train",
+        "serving",
+        "evaluate",
+    }
+    assert not any(dataclasses.is_dataclass(leaf) for leaf in leaves.values())
+
+
+def test_overriding_nothing_changes_nothing() -> None:
+    assert override(preset("mini"), {}) == preset("mini")
+
+
+@pytest.mark.parametrize("name", SETTABLE)
+def test_field_at_every_stage_is_settable_from_text(name: str) -> None:
+    text, value = _changed(name)
+    before = pipeline_config.fields(preset("voc2007"))
+    after = pipeline_config.fields(override(preset("voc2007"), {name: text}))
+    assert before[name] != value
+    assert after == before | {name: value}
+    assert type(after[name]) is type(before[name])
+
+
+def test_override_leaves_the_original_alone() -> None:
+    config = preset("mini")
+    override(config, {"train.epochs": "99"})
+    assert config == preset("mini")
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("train.batchsize", "train.batch_size"),
+        ("batch_size", "train.batch_size"),
+        ("trian.epochs", "train.epochs"),
+        ("transform.height", "transform.height_px"),
+        ("evaluate.mean_iou", "evaluate.min_mean_iou"),
+    ],
+)
+def test_misspelt_field_offers_the_nearest(name: str, offered: str) -> None:
+    with pytest.raises(ConfigError, match=f"no field '{name}'.*Did you mean .*{offered}"):
+        override(preset("mini"), {name: "1"})
+
+
+@pytest.mark.parametrize("name", ["preset", "train", "", "qqqq", "train.batch_size.x", "__class__", "train.__class__"])
+def test_what_is_no_leaf_of_a_stage_is_not_settable(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"There is no field '{name}'"):
+        override(preset("mini"), {name: "voc2007"})
+
+
+def test_field_like_no_other_points_to_the_command_that_lists_them() -> None:
+    with pytest.raises(ConfigError, match="vocseg config --preset mini"):
+        override(preset("mini"), {"qqqq": "1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("train.epochs", "many", "int"),
+        ("train.epochs", "1.5", "int"),
+        ("train.epochs", "", "int"),
+        ("train.epochs", "nan", "int"),
+        ("train.learning_rate", "fast", "float"),
+        ("model.dropout", "", "float"),
+    ],
+)
+def test_value_of_the_wrong_type_names_field_type_and_text(name: str, text: str, kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} takes a value of type {kind}; got '{text}'"):
+        override(preset("mini"), {name: text})
+
+
+@pytest.mark.parametrize("text", ["yes", "1", ""])
+def test_word_that_is_neither_true_nor_false_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"data.embedded takes true or false; got '{text}'"):
+        override(preset("mini"), {"data.embedded": text})
+
+
+def test_true_and_false_are_taken_in_any_case() -> None:
+    assert override(preset("voc2007"), {"data.embedded": "True"}).data.embedded is True
+    assert override(preset("mini"), {"data.embedded": "FALSE"}).data.embedded is False
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "inf", "-inf", "Infinity", "1e999"])
+@pytest.mark.parametrize(
+    "name", ["train.learning_rate", "model.dropout", "evaluate.min_mean_iou", "data.max_quarantined_fraction"]
+)
+def test_value_that_is_not_finite_is_refused(name: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} takes a finite number; got '{text}'"):
+        override(preset("mini"), {name: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("data.max_quarantined_fraction", "-0.01"),
+        ("data.max_quarantined_fraction", "1.01"),
+        ("transform.height_px", "0"),
+        ("transform.width_px", "-64"),
+        ("model.filters", "0"),
+        ("model.depth", "0"),
+        ("model.depth", "8"),
+        ("model.dropout", "1"),
+        ("model.dropout", "-0.1"),
+        ("train.epochs", "0"),
+        ("train.batch_size", "-8"),
+        ("train.learning_rate", "0"),
+        ("train.seed", "-1"),
+        ("train.panel_images", "0"),
+        ("serving.micro_batch_size", "0"),
+        ("serving.max_megapixels", "0"),
+        ("evaluate.min_mean_iou", "1.5"),
+        ("evaluate.max_mean_iou_drop", "-0.1"),
+    ],
+)
+def test_value_out_of_range_names_field_and_value(name: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} .*; got {text}"):
+        override(preset("mini"), {name: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("data.max_quarantined_fraction", "0"),
+        ("data.max_quarantined_fraction", "1"),
+        ("model.dropout", "0"),
+        ("train.seed", "0"),
+        ("train.panel_images", "1"),
+        ("evaluate.min_mean_iou", "1"),
+    ],
+)
+def test_value_at_the_edge_of_its_range_is_taken(name: str, text: str) -> None:
+    assert pipeline_config.fields(override(preset("mini"), {name: text}))[name] == float(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "near"), [("model.name", "unets", "unet"), ("transform.resize_method", "bilinaer", "bilinear")]
+)
+def test_word_that_is_no_choice_lists_the_choices_and_the_nearest(name: str, text: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be one of .*; got '{text}'. Did you mean {near}"):
+        override(preset("mini"), {name: text})
+
+
+def test_nan_is_refused_at_construction_too() -> None:
+    with pytest.raises(ConfigError, match="a share from 0 to 1; got nan"):
+        pipeline_config.DataConfig(max_quarantined_fraction=float("nan"))
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        # Depth 5 needs multiples of 32: mini's 64 would do, but 96 needs no more than 32; either order is one step.
+        {"model.depth": "5", "transform.height_px": "96", "transform.width_px": "32"},
+        {"transform.width_px": "32", "transform.height_px": "96", "model.depth": "5"},
+    ],
+)
+def test_fields_of_two_stages_change_in_one_step(pairs: dict[str, str]) -> None:
+    config = override(preset("mini"), pairs)
+    assert (config.model.depth, config.transform.height_px, config.transform.width_px) == (5, 96, 32)
+
+
+def test_coupled_fields_that_are_invalid_one_by_one_are_valid_together() -> None:
+    # 36 = 9 * 2**2: no multiple of mini's 2**3.
+    assert override(preset("mini"), {"transform.height_px": "36", "model.depth": "2"}).transform.height_px == 36
+    with pytest.raises(ConfigError, match="height_px"):
+        override(preset("mini"), {"transform.height_px": "36"})
+
+
+@pytest.mark.parametrize(
+    ("depth", "size", "use"),
+    [
+        (4, 100, 96),  # 100 / 16 = 6.25, rounded 6.
+        (4, 105, 112),  # 105 / 16 = 6.56, rounded 7.
+        (4, 3, 16),  # 3 / 16 = 0.19, rounded 0, but a size is at least one stride.
+        (5, 257, 256),  # 257 / 32 = 8.03, rounded 8.
+    ],
+)
+@pytest.mark.parametrize("field", ["height_px", "width_px"])
+def test_size_that_is_no_multiple_of_the_stride_suggests_one_that_works(field: str, depth: int, size: int, use: int) -> None:
+    stride = 2**depth
+    with pytest.raises(ConfigError, match=rf"transform.{field} must be a multiple of {stride} .*; got {size}. Use {use}\.$"):
+        override(preset("voc2007"), {"model.depth": str(depth), f"transform.{field}": str(size)})
+    suggested = override(preset("voc2007"), {"model.depth": str(depth), f"transform.{field}": str(use)})
+    assert getattr(suggested.transform, field) == use
+
+
+def test_unet_strided_halves_six_times_whatever_the_depth() -> None:
+    assert override(preset("voc2007"), {"model.name": "unet_strided", "model.depth": "1"}).model.stride_px == 64
+    with pytest.raises(ConfigError, match=r"multiple of 64 for the model unet_strided; got 96. Use 128"):
+        # 96 / 64 = 1.5; Python rounds half to even: 2.
+        override(preset("mini"), {"model.name": "unet_strided", "transform.height_px": "96"})
+
+
+@pytest.mark.parametrize("name", pipeline_config.PRESETS)
+def test_json_round_trip_equals(name: str) -> None:
+    config = preset(name)
+    assert pipeline_config.from_json(pipeline_config.PipelineConfig, pipeline_config.to_json(config)) == config
+
+
+@pytest.mark.parametrize("stage", [f.name for f in dataclasses.fields(pipeline_config.PipelineConfig) if f.name != "preset"])
+def test_json_round_trip_of_a_single_stage_equals(stage: str) -> None:
+    changes = {name: _changed(name)[0] for name in SETTABLE if name.startswith(f"{stage}.")}
+    config = getattr(override(preset("voc2007"), changes), stage)
+    assert pipeline_config.from_json(type(config), pipeline_config.to_json(config)) == config
+
+
+def test_json_restores_tuples_that_json_made_lists() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Stage:
+        sizes: tuple[int, ...] = (1, 2)
+
+    assert pipeline_config.to_json(Stage()) == '{"sizes": [1, 2]}'
+    assert pipeline_config.from_json(Stage, '{"sizes": [1, 2]}') == Stage()
+
+
+def test_json_keys_are_sorted_so_that_equal_configurations_have_equal_text() -> None:
+    text = pipeline_config.to_json(preset("mini"))
+    assert text == json.dumps(json.loads(text), sort_keys=True)
+
+
+def test_json_with_a_value_out_of_range_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"train.epochs"):
+        pipeline_config.from_json(pipeline_config.TrainConfig, '{"epochs": 0}')
+
+
+@pytest.mark.parametrize("heavy", ["tensorflow", "numpy", "apache_beam", "components"])
+def test_importing_the_configuration_imports_nothing_heavy(heavy: str) -> None:
+    code = f"import sys, pipeline_config; sys.exit({heavy!r} in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
