@@ -35,7 +35,7 @@ def to_network(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
 def make_dataset(
     files: Sequence[str], config: TransformConfig, batch_size: int, shuffle_seed: int | None = None
 ) -> tf.data.Dataset:
-    """Returns batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]).
+    """Returns batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]), with their number known.
 
     Args:
         files: gzipped TFRecords from Transform.
@@ -48,7 +48,9 @@ def make_dataset(
     if shuffle_seed is not None:
         records = records.shuffle(4096, seed=shuffle_seed)
     examples = records.map(lambda record: to_network(*parse_record(record, config)), tf.data.AUTOTUNE, deterministic=True)
-    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    steps = -(-count_records(files) // batch_size)  # Which Keras asks for, and a TFRecord does not tell.
+    batches = examples.batch(batch_size).apply(tf.data.experimental.assert_cardinality(steps))
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def list_files(patterns: Sequence[str]) -> list[str]:

@@ -109,8 +109,8 @@ def Pusher(
     model: InputArtifact[standard_artifacts.Model],
     model_blessing: InputArtifact[standard_artifacts.ModelBlessing],
     pushed_model: OutputArtifact[standard_artifacts.PushedModel],
-    destination: Parameter[str],  # type: ignore[valid-type]
-    code_digest: Parameter[str],  # type: ignore[valid-type]
+    destination: Parameter[str],
+    code_digest: Parameter[str],
 ) -> None:
     """Publishes the model if it is blessed; notes on `pushed_model` whether, where and as which version."""
     del code_digest  # Only there for the cache.

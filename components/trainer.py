@@ -115,7 +115,6 @@ def fit(
     """
     train = input_pipeline.make_dataset(train_files, config.transform, config.train.batch_size, config.train.seed)
     validation = input_pipeline.make_dataset(eval_files, config.transform, config.train.batch_size)
-    steps = -(-input_pipeline.count_records(train_files) // config.train.batch_size)
     callbacks = [
         StopOnBadLoss(config.train),
         keras.callbacks.ModelCheckpoint(
@@ -123,9 +122,9 @@ def fit(
         ),
         keras.callbacks.TensorBoard(log_dir, write_graph=False),
         Panel(panel_pairs(eval_files, config), os.path.join(log_dir, "panel")),
-        ReportProgress(config.train.epochs, steps),
+        ReportProgress(config.train.epochs, int(train.cardinality())),
     ]
-    model.fit(train, validation_data=validation, epochs=config.train.epochs, callbacks=callbacks, verbose=0)
+    model.fit(train, validation_data=validation, epochs=config.train.epochs, callbacks=callbacks, shuffle=False, verbose=0)
 
 
 class StopOnBadLoss(keras.callbacks.Callback):

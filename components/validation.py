@@ -15,14 +15,14 @@ _ANOMALIES_FILE = "SchemaDiff.pb"
 
 
 @component
-def SchemaGen(schema_text: Parameter[str], schema: OutputArtifact[standard_artifacts.Schema]) -> None:  # type: ignore[valid-type]
+def SchemaGen(schema_text: Parameter[str], schema: OutputArtifact[standard_artifacts.Schema]) -> None:
     """Publishes the schema that it is given; the text is a parameter, so that the cache notices an edit."""
     with fileio.open(os.path.join(schema.uri, SCHEMA_FILE), "w") as file:
         file.write(schema_text)
 
 
 @component
-def DataGate(anomalies: InputArtifact[standard_artifacts.ExampleAnomalies], code_digest: Parameter[str]) -> None:  # type: ignore[valid-type]
+def DataGate(anomalies: InputArtifact[standard_artifacts.ExampleAnomalies], code_digest: Parameter[str]) -> None:
     """Fails the run where ExampleValidator found anomalies.
 
     Raises:
