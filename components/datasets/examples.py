@@ -206,5 +206,6 @@ def check_quarantine(quarantined: Sequence[Quarantined], listed: int, max_fracti
                 *rest,
             ]
         )
-        + "\nMend the files, take them off the lists, or, in a pipeline, allow a share: --set data.max_quarantined_fraction=0.05"
+        + "\nMend the files, take them off the lists, or, in a pipeline, "
+        + "allow a share: --set data.max_quarantined_fraction=0.05"
     )
