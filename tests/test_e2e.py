@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import zlib
@@ -284,3 +285,38 @@ def test_voc2007_scores_equal_an_independent_evaluation(shared_data: pathlib.Pat
     summary = run(tmp_path, *arguments, f"--data={shared_data / 'voc2007'}")
     assert summary["metrics"]["example_count"] == 210
     check_against_independent_evaluation(summary, shared_data / "voc2007/VOCdevkit/VOC2007", tmp_path / "masks")
+
+
+def kill_after(seconds: float, *arguments: str | os.PathLike) -> int | None:
+    """Starts a run, kills its process group after a while, and returns its exit status, or None where it was killed."""
+    command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "CUDA_VISIBLE_DEVICES": "-1"}
+    process = subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        return process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_run_killed_at_any_moment_is_simply_started_again(data: pathlib.Path, tmp_path: pathlib.Path):
+    rng = np.random.default_rng(0)
+    arguments = ["run", *SMALL, f"--data={data}"]
+    for number, delay_s in enumerate(rng.uniform(1, 25, 8)):
+        root = tmp_path / str(number)
+        done = kill_after(delay_s, *arguments, "--root", root)
+        assert done in (None, 0)
+        before = [json.loads(path.read_text()) for path in sorted((root / "runs").glob("*/summary.json"))]
+        summary = run(root, *SMALL, f"--data={data}")
+        assert summary["verdict"]["blessed"] and summary["pushed"]
+        if done is None and before:
+            listed = vocseg("runs", "--root", root).stdout
+            assert "interrupted" in listed and "succeeded" in listed
+        versions = [path for path in pathlib.Path(summary["paths"]["models"]).iterdir() if path.name.isdecimal()]
+        assert len(versions) == 1
+        assert executed(run(root, *SMALL, f"--data={data}")) == []
