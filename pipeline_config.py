@@ -9,6 +9,7 @@ execution properties, so that a new preset does not rerun old steps. Keep logic 
 import dataclasses
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -54,6 +55,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
+        _require(
+            re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*|", self.name) is not None,
+            f"data.name takes letters, digits, _, - and . (it becomes a folder's name); got {self.name!r}.",
+        )
         _require(
             0 <= self.max_quarantined_fraction <= 1,
             f"data.max_quarantined_fraction is a share from 0 to 1; got {self.max_quarantined_fraction}.",

@@ -54,24 +54,48 @@ def _closure(modules: tuple[str, ...]) -> set[str]:
 
 
 def _imports(name: str) -> Iterator[str]:
-    """Yields our own modules that a module imports, anywhere in it."""
+    """Yields our own modules that a module imports, anywhere in it, and the packages that it stands in."""
+    yield from _packages(name)
     for node in ast.walk(_tree(_path(name))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
+            source = _absolute(name, node)
             # `from components import masks` names a module, `from components.masks import decode_mask` does not.
-            names = [f"{node.module}.{alias.name}" for alias in node.names] + [str(node.module)]
+            names = [source, *(f"{source}.{alias.name}" for alias in node.names)]
         else:
             continue
-        yield from (name for name in names if name.split(".")[0] == _FIRST_PARTY and _find(name))
+        for imported in names:
+            yield from (part for part in (*_packages(imported), imported) if part.split(".")[0] == _FIRST_PARTY and _find(part))
+
+
+def _packages(name: str) -> list[str]:
+    """Returns the packages around a module: importing `a.b.c` runs `a` and `a.b`."""
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _absolute(name: str, node: ast.ImportFrom) -> str:
+    """Returns the module that a `from ... import` names, relative imports resolved."""
+    if not node.level:
+        return str(node.module)
+    is_package = _path(name).name == "__init__.py"
+    parts = name.split(".")
+    package = parts[: len(parts) - node.level + is_package]
+    return ".".join([*package, *([node.module] if node.module else [])])
 
 
 def _find(name: str) -> pathlib.Path | None:
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:  # `name` is an attribute of a module that is no package.
+    """Returns a module's file without importing its packages, which `find_spec` of a dotted name would do."""
+    top, *rest = name.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin is None:
         return None
-    return pathlib.Path(spec.origin) if spec and spec.origin else None
+    folder = pathlib.Path(spec.origin).parent
+    candidates = [folder.joinpath(*rest, "__init__.py")]
+    if rest:
+        candidates.append(folder.joinpath(*rest).with_suffix(".py"))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _path(name: str) -> pathlib.Path:

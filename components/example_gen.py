@@ -115,6 +115,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for record in bad:  # The error below names some of them; the log has them all.
             logging.warning("Quarantined %s", record)
         check_quarantine(bad, sum(map(len, listed.values())), exec_properties["max_quarantined_fraction"])
+        for split, pairs in listed.items():  # A split may be small, but not empty: nothing could be learned or measured on it.
+            of_split = [record for record in bad if record.split == split]
+            check_quarantine(of_split, len(pairs), 1 - 1 / len(pairs))
 
 
 def _to_json(quarantined: Quarantined) -> str:

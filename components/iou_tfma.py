@@ -66,14 +66,24 @@ def _model_computations(class_names: Sequence[str], name: str, model_name: str) 
 
     return [
         metric_types.MetricComputation(
-            keys=[matrix_key], preprocessors=None, combiner=ConfusionMatrixCombiner(matrix_key, len(class_names))
+            keys=[matrix_key],
+            # Labels and predictions come by themselves; the file's name is for messages.
+            preprocessors=[metric_types.StandardMetricInputsPreprocessor({tfma.FEATURES_KEY: {features.FILENAME: {}}})],
+            combiner=ConfusionMatrixCombiner(matrix_key, len(class_names)),
         ),
         metric_types.DerivedMetricComputation(keys=[*ratios, *class_keys], result=derive),
     ]
 
 
+Accumulator = tuple[np.ndarray, tuple[str, ...]]
+"""The matrix, int64 [C, C], and what went wrong with an example, if anything did."""
+
+
 class ConfusionMatrixCombiner(beam.CombineFn):
-    """Adds up the matrix of one model, int64 [C, C].
+    """Adds up the matrix of one model.
+
+    An example that cannot be measured fails the job, but only at its end: TFMA would put the whole pictures of an error in
+    `add_input` into its message.
 
     Args:
         key: the matrix's; its model name says whose predictions count, where there is a baseline beside the candidate.
@@ -86,39 +96,48 @@ class ConfusionMatrixCombiner(beam.CombineFn):
         self._num_classes = num_classes
         self._done = 0
 
-    def create_accumulator(self) -> np.ndarray:
-        """Returns zeros."""
-        return np.zeros((self._num_classes, self._num_classes), np.int64)
+    def create_accumulator(self) -> Accumulator:
+        """Returns zeros, and no errors."""
+        return np.zeros((self._num_classes, self._num_classes), np.int64), ()
 
-    def add_input(self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs) -> np.ndarray:
-        """Adds an example.
-
-        Raises:
-            ValueError: the model answered with an error, or with a mask of another size; the message names the example.
-        """
-        label = _of_model(element.get_labels(), self._key.model_name)
-        prediction = _of_model(element.get_predictions(), self._key.model_name)
-        name = _filename(element)
-        error = _scalar(prediction[ERROR_KEY])
-        if error:
-            raise ValueError(f"{name}: the model answered: {error.decode()}")
-        truth, mask = _ids(_scalar(label)), _ids(_scalar(prediction[MASK_KEY]))
+    def add_input(self, accumulator: Accumulator, element: metric_types.StandardMetricInputs) -> Accumulator:
+        """Adds an example."""
+        matrix, errors = accumulator
         try:
-            accumulator = accumulator + iou.confusion_matrix(truth, mask, self._num_classes)
-        except ValueError as mismatch:
-            raise ValueError(f"{name}: {mismatch}") from mismatch
+            matrix = matrix + self._measure(element)
+        except ValueError as error:
+            errors = (*errors, f"{_filename(element)}: {error}")
         self._done += 1
         if self._done % 10 == 0:
             progress.report(self._done, 0, "images")
-        return accumulator
+        return matrix, errors
 
-    def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
-        """Adds them."""
-        return sum(accumulators, self.create_accumulator())
+    def _measure(self, element: metric_types.StandardMetricInputs) -> np.ndarray:
+        """Returns an example's matrix; raises ValueError where the model answered with an error or a mask of another size."""
+        label = _of_model(element.get_labels(), self._key.model_name)
+        prediction = _of_model(element.get_predictions(), self._key.model_name)
+        error = _scalar(prediction[ERROR_KEY])
+        if error:
+            raise ValueError(f"the model answered: {error.decode()}")
+        return iou.confusion_matrix(_ids(_scalar(label)), _ids(_scalar(prediction[MASK_KEY])), self._num_classes)
 
-    def extract_output(self, accumulator: np.ndarray) -> dict[metric_types.MetricKey, np.ndarray]:
-        """Returns the matrix, int64 [C, C], by its key."""
-        return {self._key: accumulator}
+    def merge_accumulators(self, accumulators: Iterable[Accumulator]) -> Accumulator:
+        """Adds the matrices and joins the errors."""
+        matrix, errors = self.create_accumulator()
+        for other_matrix, other_errors in accumulators:
+            matrix, errors = matrix + other_matrix, errors + other_errors
+        return matrix, errors
+
+    def extract_output(self, accumulator: Accumulator) -> dict[metric_types.MetricKey, np.ndarray]:
+        """Returns the matrix, int64 [C, C], by its key.
+
+        Raises:
+            ValueError: examples could not be measured; the message names them.
+        """
+        matrix, errors = accumulator
+        if errors:
+            raise ValueError(f"{len(errors)} examples cannot be measured: " + "; ".join(sorted(errors)[:20]))
+        return {self._key: matrix}
 
 
 def _of_model(value: Any, model_name: str) -> Any:

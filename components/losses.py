@@ -13,8 +13,8 @@ class CrossEntropy(keras.losses.Loss):
     """
 
     def __init__(self, name: str = "cross_entropy") -> None:
-        """Leaves the reduction to `call`, which divides by the number of pixels that count."""
-        super().__init__(name=name, reduction="sum", dtype="float32")
+        """`call` divides by the number of pixels that count; "mean" then only divides by the number of devices."""
+        super().__init__(name=name, reduction="mean", dtype="float32")
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         """Returns the loss, float32 []."""

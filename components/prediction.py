@@ -52,8 +52,8 @@ class Model:
         for path in (folder / "saved_model.pb", metadata):
             if not path.is_file():
                 raise ModelError(f"{folder} is no model of vocseg: there is no {path}. Give --model the folder of a version.")
-        self._metadata = json.loads(metadata.read_text())
         try:
+            self._metadata = json.loads(metadata.read_text())
             self._loaded = tf.saved_model.load(str(folder))
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ModelError(f"{folder} cannot be loaded: {error}. Push or copy the model again.") from error

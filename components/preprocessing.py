@@ -6,7 +6,7 @@ from pipeline_config import TransformConfig
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG, PNG, BMP or GIF (its first frame).
+    """Decodes a JPEG or PNG.
 
     Args:
         encoded: string [], the file's bytes.

@@ -12,8 +12,9 @@ from components import features, masks, preprocessing
 from pipeline_config import ServingConfig, TransformConfig
 
 _STRIP_ROWS = 64
+_NEITHER = 2**62
 
-UNREADABLE = "not a readable picture: expected an undamaged JPEG, PNG, BMP or GIF within the size limit"
+UNREADABLE = "not a readable picture: expected an undamaged JPEG or PNG within the size limit"
 
 
 class Server(tf.Module):
@@ -77,8 +78,7 @@ class Server(tf.Module):
 
     def _decode(self, index: tf.Tensor, encoded: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Returns the index, uint8 [height_px, width_px, 3], and the picture's own height and width."""
-        _assert_pixels(encoded, self._serving.max_megapixels * 1_000_000)
-        image = preprocessing.decode_image(encoded)
+        image = preprocessing.decode_image(check_header(encoded, self._serving.max_megapixels * 1_000_000))
         shape = tf.shape(image)
         return index, preprocessing.resize_image(image, self._transform), shape[0], shape[1]
 
@@ -126,8 +126,19 @@ def best_classes(logits: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.T
     return tf.reshape(strips, tf.stack([-1, width]))[:height]
 
 
-def _assert_pixels(encoded: tf.Tensor, limit: int) -> None:
-    """Reads a PNG's or JPEG's size from its header, so that a decompression bomb is refused before it is decoded."""
+def check_header(encoded: tf.Tensor, limit: int) -> tf.Tensor:
+    """Refuses what is neither PNG nor JPEG, and by its header what is too large: a bomb must not be decoded.
+
+    Args:
+        encoded: string [], the file's bytes.
+        limit: of pixels.
+
+    Returns:
+        The same bytes; whoever reads them waits for the check.
+
+    Raises:
+        tf.errors.InvalidArgumentError: refused.
+    """
     png = tf.strings.substr(encoded, 0, 8) == b"\x89PNG\r\n\x1a\n"
     jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
 
@@ -139,8 +150,9 @@ def _assert_pixels(encoded: tf.Tensor, limit: int) -> None:
     def jpeg_pixels() -> tf.Tensor:
         return tf.reduce_prod(tf.cast(tf.image.extract_jpeg_shape(encoded)[:2], tf.int64))
 
-    pixels = tf.case([(png, png_pixels), (jpeg, jpeg_pixels)], default=lambda: tf.constant(0, tf.int64), exclusive=True)
-    tf.debugging.assert_less_equal(pixels, tf.constant(limit, tf.int64))
+    pixels = tf.case([(png, png_pixels), (jpeg, jpeg_pixels)], default=lambda: tf.constant(_NEITHER, tf.int64))
+    with tf.control_dependencies([tf.debugging.assert_less_equal(pixels, tf.constant(limit, tf.int64))]):
+        return tf.identity(encoded)
 
 
 def save(

@@ -146,10 +146,20 @@ class StopOnBadLoss(keras.callbacks.Callback):
         Raises:
             TrainingError: it is NaN or infinite.
         """
-        loss = (logs or {}).get("loss")
+        self._check((logs or {}).get("loss"), "loss", f"epoch {self._epoch + 1}, step {batch + 1}")
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Looks at the validation's loss: the last step may have ruined the weights.
+
+        Raises:
+            TrainingError: it is NaN or infinite.
+        """
+        self._check((logs or {}).get("loss"), "validation loss", f"epoch {self._epoch + 1}")
+
+    def _check(self, loss: float | None, name: str, where: str) -> None:
         if loss is not None and not np.isfinite(loss):
             raise TrainingError(
-                f"The loss became {loss} in epoch {self._epoch + 1}, step {batch + 1}; nothing is saved. "
+                f"The {name} became {loss} in {where}; nothing is saved. "
                 f"Lower the learning rate: --set train.learning_rate={self._config.learning_rate / 10:g} "
                 f"(it was {self._config.learning_rate:g})."
             )

@@ -25,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     try:
-        return arguments.function(arguments)
+        status = arguments.function(arguments)
+        sys.stdout.flush()
+        return status
     except (VocsegError, pipeline_config.ConfigError) as error:
         return _fail(str(error), arguments.debug)
     except KeyboardInterrupt:
@@ -134,8 +136,8 @@ def _runs(arguments: argparse.Namespace) -> int:
     if not found:
         print(f"There are no runs in {arguments.root}. `vocseg run` makes one; --root says where.")
         return 0
-    width = None if sys.stdout.isatty() else 160
-    rich.console.Console(width=width).print(console.runs_table(found))
+    width = None if sys.stdout.isatty() else 10_000  # A table is no wider than it need be; a file has no edge to cut it at.
+    rich.console.Console(width=width, emoji=False).print(console.runs_table(found))
     return 0
 
 

@@ -15,6 +15,7 @@ import rich.console
 import rich.markup
 import rich.progress
 import rich.table
+import rich.text
 
 from components.errors import VocsegError
 from components.progress import LOGGER, Progress
@@ -34,8 +35,8 @@ def output_to(log: pathlib.Path) -> Iterator[TextIO]:
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    saved = os.dup(1), os.dup(2)
     with log.open("ab") as file:
+        saved = os.dup(1), os.dup(2)
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     handler = logging.StreamHandler(sys.stderr)
@@ -67,7 +68,7 @@ class RunView(logging.Handler):
     def __init__(self, stream: TextIO) -> None:
         """Starts with nothing shown."""
         super().__init__(logging.INFO)
-        self.console = rich.console.Console(file=stream, highlight=False, soft_wrap=True)
+        self.console = rich.console.Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
         self._bar: rich.progress.Progress | None = None
         self._task = rich.progress.TaskID(0)
         self._title = ""
@@ -84,9 +85,9 @@ class RunView(logging.Handler):
             LOGGER.removeHandler(self)
             self._stop()
 
-    def start(self, name: str, number: int, total: int) -> None:
-        """Shows that a step begins."""
-        self._title = f"[{number:>2}/{total}] {name}"
+    def start(self, name: str, number: int = 0, total: int = 0) -> None:
+        """Shows that a step begins: its name, its number from 1 and how many there are, if it is one of several."""
+        self._title = f"[{number:>2}/{total}] {name}" if total else name
         self._started = self._printed = time.monotonic()
         self._stop()
         if self.console.is_terminal:
@@ -147,7 +148,7 @@ def class_table(summary: Summary) -> rich.table.Table:
     for key, value in (summary.metrics or {}).items():
         if not key.startswith("iou/"):
             continue
-        row = [key.removeprefix("iou/"), number(value)]
+        row: list[str | rich.text.Text] = [rich.text.Text(key.removeprefix("iou/")), number(value)]
         if summary.baseline:
             before = summary.baseline.get(key)
             change = "-" if value is None or before is None else f"{100 * (value - before):+.1f} points"
@@ -196,9 +197,10 @@ def runs_table(summaries: list[Summary]) -> rich.table.Table:
     """Returns a row a run: name, pipeline, status, mean IoU, verdict, time."""
     table = rich.table.Table()
     for column in ("run", "pipeline", "status", "mean IoU", "verdict", "time"):
-        table.add_column(column, justify="right" if column in ("mean IoU", "time") else "left", no_wrap=True)
+        table.add_column(column, justify="right" if column in ("mean IoU", "time") else "left", overflow="fold")
     for summary in summaries:
         blessed = "-" if summary.verdict is None else "blessed" if summary.verdict["blessed"] else "not blessed"
         score = number((summary.metrics or {}).get("mean_iou"))
-        table.add_row(summary.run, summary.pipeline, summary.status, score, blessed, seconds(summary.seconds))
+        row = (summary.run, summary.pipeline, summary.status, score, blessed, seconds(summary.seconds))
+        table.add_row(*map(rich.text.Text, row))
     return table

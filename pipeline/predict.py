@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import rich.console
 import rich.progress
 import rich.table
+import rich.text
 
 from components.errors import ModelError, VocsegError
 
@@ -20,7 +21,8 @@ def newest_model(root: str) -> pathlib.Path:
     Raises:
         ModelError: there is none.
     """
-    found = [path for path in pathlib.Path(root, "models").glob("*/*") if path.name.isdecimal()]
+    models = [path.parent for path in pathlib.Path(root, "models").glob("*/*/saved_model.pb")]
+    found = [path for path in models if path.name.isdecimal()]
     if not found:
         raise ModelError(f"No model has been pushed in {root}. Give --model or --root, or make one: `vocseg run`.")
     return max(found, key=lambda path: int(path.name))
@@ -54,10 +56,11 @@ def predict(folder: pathlib.Path | None, images: Sequence[pathlib.Path], out: pa
     from components.prediction import Model, predict_files
 
     model = Model(folder)
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = rich.console.Console(highlight=False, soft_wrap=True, emoji=False)
     pixels: Counter[str] = Counter()
     bad = 0
-    with rich.progress.Progress(console=rich.console.Console(file=sys.stderr), transient=True) as bar:
+    shown = rich.console.Console(file=sys.stderr)
+    with rich.progress.Progress(console=shown, transient=True, disable=not shown.is_terminal) as bar:
         task = bar.add_task("predict", total=len(images))
         for prediction in predict_files(model, images, out):
             bar.advance(task)
@@ -70,7 +73,7 @@ def predict(folder: pathlib.Path | None, images: Sequence[pathlib.Path], out: pa
         table.add_column(column, justify="left" if column == "label" else "right")
     for name in model.class_names:
         if pixels[name]:
-            table.add_row(name, f"{pixels[name]:,}", f"{pixels[name] / pixels.total():.1%}")
+            table.add_row(rich.text.Text(name), f"{pixels[name]:,}", f"{pixels[name] / pixels.total():.1%}")
     console.print(table)
     console.print(f"model {folder}\nmasks and overlays in {out}", markup=False)
     if bad:

@@ -63,6 +63,8 @@ def run(config: PipelineConfig, root: str, data: str | None, summary_path: str |
 
 def _check_paths(root: str, data: str | None, summary_path: str | None) -> None:
     """Fails at once over a path that would fail later."""
+    if data is not None and os.path.isfile(data):
+        raise VocsegError(f"{data} is a file. Give --data the folder that holds it.")
     if data is not None and not os.path.isdir(data):
         raise VocsegError(f"The data folder {data} does not exist. Give --data a folder that holds the data set.")
     if data is not None and not os.listdir(data):
@@ -78,6 +80,8 @@ def _check_paths(root: str, data: str | None, summary_path: str | None) -> None:
             raise VocsegError(f"{option}: the folder {folder} cannot be written to. Give another one.")
     if summary_path and os.path.isdir(summary_path):
         raise VocsegError(f"--summary: {summary_path} is a folder; expected a file's path.")
+    if summary_path and os.path.exists(summary_path) and not os.path.isfile(summary_path):
+        raise VocsegError(f"--summary: {summary_path} is no regular file; expected the path of one, or of none yet.")
 
 
 @contextlib.contextmanager
@@ -93,22 +97,27 @@ def _no_arguments() -> Iterator[None]:
 
 def _run_steps(config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView) -> None:
     """Runs the components and fills in the summary as they end."""
-    view.start("import TensorFlow and TFX", 0, 0)
+    with view.listening():
+        steps = _run_graph(config, locations, summary, view)
+    _fill_in(summary, config, locations, steps)
+
+
+def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView) -> "dict[str, Step]":
+    view.start("importing TensorFlow and TFX")
     from pipeline import graph, runners  # Takes seconds, and prints: not before the output is redirected.
 
     def note(step: "Step") -> None:
         summary.steps.append({"name": step.name, "status": step.status, "seconds": round(step.seconds, 2)})
         view.end(step.status, step.seconds)
 
-    with runners.lock(locations.root), view.listening(), _no_arguments():
+    with runners.lock(locations.root), _no_arguments():
         if config.data.embedded and not locations.data:
             folder = pathlib.Path(locations.work_dir) / "embedded"
             write_fake_voc(folder)
             locations = locations.with_data(str(folder))
         connection = runners.local_metadata(locations)
         pipeline = graph.create_pipeline(config, locations, connection, runners.LOCAL_BEAM_ARGS)
-        steps = {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
-    _fill_in(summary, config, locations, steps)
+        return {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
 
 
 def _fill_in(summary: runs.Summary, config: PipelineConfig, locations: Locations, steps: "dict[str, Step]") -> None:

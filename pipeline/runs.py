@@ -26,6 +26,7 @@ class Summary:
         status: running, succeeded or failed.
         started: ISO 8601, UTC.
         pid: of the process.
+        process_started: when it was started, in ticks since boot: numbers of processes come again.
         seconds: from start to end.
         steps: name, status (run, cached, resolved, failed) and seconds of each component, in order.
         metrics: of the candidate on the evaluated split; None for a class that does not occur.
@@ -43,6 +44,7 @@ class Summary:
     status: str = "running"
     started: str = ""
     pid: int = 0
+    process_started: int = -1
     seconds: float = 0.0
     steps: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     metrics: dict[str, float | None] | None = None
@@ -77,7 +79,9 @@ def create(folder: str, pipeline: str) -> tuple[Summary, pathlib.Path]:
         except FileExistsError:
             number += 1
     started = now.isoformat(timespec="seconds")
-    summary = Summary(run=path.name, pipeline=pipeline, started=started, pid=os.getpid(), paths={"log": str(path / LOG_FILE)})
+    summary = Summary(run=path.name, pipeline=pipeline, started=started, paths={"log": str(path / LOG_FILE)})
+    summary.pid = os.getpid()
+    summary.process_started = _process_start(summary.pid)
     write(summary, path / SUMMARY_FILE)
     return summary, path
 
@@ -91,23 +95,45 @@ def write(summary: Summary, path: pathlib.Path) -> None:
 
 def read_all(folder: str) -> list[Summary]:
     """Returns the runs of a root, oldest first; a run whose process is gone without an end is "interrupted"."""
-    found = []
-    for path in sorted(pathlib.Path(folder).glob(f"*/{SUMMARY_FILE}")):
-        summary = Summary(**json.loads(path.read_text()))
-        if summary.status == "running" and not _alive(summary.pid):
-            summary.status = "interrupted"
-        found.append(summary)
-    return found
+    found = [_read(path) for path in pathlib.Path(folder).glob(f"*/{SUMMARY_FILE}")]
+    return sorted(found, key=lambda summary: _order(summary.run))
 
 
-def _alive(pid: int) -> bool:
+def _order(run: str) -> tuple[str, int]:
+    stem, _, number = run.partition("-")
+    return stem, int(number) if number.isdecimal() else 1
+
+
+def _read(path: pathlib.Path) -> Summary:
+    """Returns a run's record; one that cannot be read has the status "unreadable", and hides no other."""
     try:
-        os.kill(pid, 0)
+        values = json.loads(path.read_text())
+        known = {field.name for field in dataclasses.fields(Summary)}
+        summary = Summary(**{name: value for name, value in values.items() if name in known})
+    except (OSError, ValueError, TypeError, AttributeError):
+        return Summary(run=path.parent.name, pipeline="-", status="unreadable")
+    if summary.status == "running" and not _alive(summary):
+        summary.status = "interrupted"
+    return summary
+
+
+def _alive(summary: Summary) -> bool:
+    """Tells whether the run's process is there, and is not a later one of the same number."""
+    try:
+        os.kill(summary.pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return True
+    return summary.process_started in (0, _process_start(summary.pid))
+
+
+def _process_start(pid: int) -> int:
+    """Returns when a process was started, in ticks since boot (field 22 of /proc/PID/stat), 0 where that is not known."""
+    try:
+        return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return 0
 
 
 def finite(metrics: Mapping[str, float] | None) -> dict[str, float | None] | None:
@@ -118,5 +144,10 @@ def finite(metrics: Mapping[str, float] | None) -> dict[str, float | None] | Non
 
 
 def peak_memory_bytes() -> int:
-    """Returns the largest resident size so far of this process or of one of its ended children (Linux counts in KiB)."""
-    return 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    """Returns the largest resident size so far of this process or of one of its ended children.
+
+    Linux counts in KiB. Its `ru_maxrss` of a process begins with that of whoever started it, so VmHWM is read instead.
+    """
+    status = pathlib.Path("/proc/self/status").read_text()
+    own = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    return 1024 * max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
