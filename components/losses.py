@@ -13,13 +13,18 @@ class CrossEntropy(keras.losses.Loss):
     """
 
     def __init__(self, name: str = "cross_entropy") -> None:
-        """`call` divides by the number of pixels that count; "mean" then only divides by the number of devices."""
+        """Sets the reduction to the mean over the batch."""
         super().__init__(name=name, reduction="mean", dtype="float32")
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """Returns the loss, float32 []."""
+        """Returns float32 [B], each picture's share, with the wanted loss for its mean.
+
+        (Keras divides a loss among several devices only where it has a batch dimension.)
+        """
         counted = ops.not_equal(y_true, features.IGNORE_LABEL)
         labels = ops.where(counted, y_true, 0)
         pixels = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
         weights = ops.cast(counted, pixels.dtype)
-        return ops.sum(pixels * weights) / ops.maximum(ops.sum(weights), 1.0)
+        pictures = ops.sum(pixels * weights, axis=(1, 2))
+        count = ops.cast(ops.shape(pictures)[0], pictures.dtype)
+        return pictures * count / ops.maximum(ops.sum(weights), 1.0)
