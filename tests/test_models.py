@@ -1,0 +1,172 @@
+"""The architectures: size, shape, settings, and that they learn."""
+
+import ast
+import importlib
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+from components import losses, models
+from components.models import registry
+from pipeline_config import ModelConfig
+
+TINY = ModelConfig(filters=2, depth=2, dropout=0.0)
+
+
+def test_unet_has_the_parameters_of_its_description() -> None:
+    model = registry.build(ModelConfig(name="unet", filters=32), 23, 96, 128)
+    assert model.input_shape == (None, 96, 128, 3)
+    assert model.output_shape == (None, 96, 128, 23)
+    assert model.count_params() == 8_640_471
+
+
+def test_unet_strided_has_the_parameters_of_its_description() -> None:
+    model = registry.build(ModelConfig(name="unet_strided"), 21, 256, 256)
+    assert model.output_shape == (None, 256, 256, 21)
+    assert model.count_params() == 26_917_781
+    down = [layer.output.shape[1:] for layer in model.layers if isinstance(layer, keras.layers.LeakyReLU)]
+    assert down == [(128, 128, 128), (64, 64, 256), (32, 32, 512), (16, 16, 512), (8, 8, 512), (4, 4, 512)]
+
+
+@pytest.mark.parametrize(("height_px", "width_px"), [(4, 4), (8, 20), (36, 12)])
+def test_unet_answers_in_the_size_of_its_input(height_px: int, width_px: int) -> None:
+    images = np.zeros((2, height_px, width_px, 3), np.float32)
+    fixed = registry.build(TINY, 5, height_px, width_px)
+    assert fixed(images).shape == (2, height_px, width_px, 5)
+    assert registry.build(TINY, 5)(images).shape == (2, height_px, width_px, 5)
+
+
+def test_unet_strided_answers_in_the_size_of_its_input() -> None:
+    model = registry.build(ModelConfig(name="unet_strided"), 3)
+    assert model.output_shape == (None, None, None, 3)
+    assert model(np.zeros((1, 64, 128, 3), np.float32)).shape == (1, 64, 128, 3)
+
+
+def test_filters_widen_each_level_by_two() -> None:
+    widths = [
+        layer.filters
+        for layer in registry.build(ModelConfig(filters=3, depth=2), 5).layers
+        if isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.Conv2DTranspose)
+    ]
+    # Two a level down, two at the bottom, two a level up, one of the first level's width, and the classes.
+    assert widths == [3, 3, 6, 6, 12, 12, 6, 6, 3, 3, 3, 5]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_depth_is_the_number_of_poolings_and_of_transposed_convolutions(depth: int) -> None:
+    kinds = [type(layer).__name__ for layer in registry.build(ModelConfig(filters=1, depth=depth), 2).layers]
+    assert kinds.count("MaxPooling2D") == kinds.count("Conv2DTranspose") == kinds.count("Concatenate") == depth
+
+
+def test_activation_is_that_of_every_3x3_convolution() -> None:
+    model = registry.build(ModelConfig(filters=2, depth=1, activation="swish"), 2)
+    convolutions = [layer for layer in model.layers if type(layer) is keras.layers.Conv2D and layer.kernel_size == (3, 3)]
+    assert len(convolutions) == 7
+    assert all(layer.activation is keras.activations.silu for layer in convolutions)
+    assert model.get_layer("logits").activation is keras.activations.linear
+
+
+def test_dropout_is_at_the_two_deepest_levels() -> None:
+    model = registry.build(ModelConfig(filters=2, depth=3, dropout=0.45), 2, 32, 32)
+    found = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    assert [layer.rate for layer in found] == [0.45, 0.45]
+    assert [layer.output.shape[1:3] for layer in found] == [(8, 8), (4, 4)]  # Of 32, 16, 8 and the bottom's 4.
+
+
+def test_dropout_acts_in_training_and_not_in_use() -> None:
+    keras.utils.set_random_seed(0)
+    model = registry.build(ModelConfig(filters=4, depth=1, dropout=0.5), 2)
+    images = np.random.default_rng(0).random((1, 8, 8, 3), np.float32)
+    assert np.array_equal(model(images, training=False), model(images, training=False))
+    assert not np.array_equal(model(images, training=True), model(images, training=True))
+
+
+def test_kernel_initializer_fills_the_3x3_convolutions() -> None:
+    model = registry.build(ModelConfig(filters=2, depth=1, kernel_initializer="ones"), 2)
+    convolutions = [layer for layer in model.layers if type(layer) is keras.layers.Conv2D and layer.kernel_size == (3, 3)]
+    assert all((layer.kernel.numpy() == 1).all() for layer in convolutions)
+
+
+def test_he_normal_weights_have_the_variance_of_their_fan_in() -> None:
+    keras.utils.set_random_seed(0)
+    model = registry.build(ModelConfig(filters=32, depth=1), 2)
+    second = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D) and layer.kernel.shape[2] == 32)
+    # He et al. 2015: variance 2 / fan-in, here 2 / (3 * 3 * 32); 9,216 numbers have it to a few per cent.
+    assert second.kernel.numpy().var() == pytest.approx(2 / 288, rel=0.1)
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
+    def weights(seed: int) -> np.ndarray:
+        keras.utils.set_random_seed(seed)
+        return np.concatenate([weight.ravel() for weight in registry.build(TINY, 3).get_weights()])
+
+    assert np.array_equal(weights(1), weights(1))
+    assert not np.array_equal(weights(1), weights(2))
+
+
+def test_unknown_model_is_an_error_that_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"no model 'resnet'; there are unet, unet_strided"):
+        registry.module_of("resnet")
+
+
+def test_registry_and_configuration_know_the_same_models() -> None:
+    folder = pathlib.Path(models.__file__).parent
+    for name in sorted(path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "registry")):
+        assert ModelConfig(name=name).name == name
+        assert importlib.import_module(registry.module_of(name)).__name__ == f"components.models.{name}"
+
+
+@pytest.mark.parametrize("path", sorted(pathlib.Path(models.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_architecture_imports_neither_tensorflow_nor_what_imports_it(path: pathlib.Path) -> None:
+    allowed = {"keras", "importlib", "typing", "pipeline_config"}
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add((node.module or "").split(".")[0])
+    assert imported <= allowed
+
+
+@pytest.mark.parametrize("config", [TINY, ModelConfig(name="unet_strided")], ids=lambda config: config.name)
+def test_logits_are_float32_where_layers_compute_in_float16(config: ModelConfig) -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = registry.build(config, 3)
+    finally:
+        keras.config.set_dtype_policy(before)
+    hidden = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    assert (hidden.compute_dtype, hidden.kernel.dtype) == ("float16", "float32")
+    assert model.output.dtype == "float32"
+
+
+def test_a_gradient_step_lowers_the_loss() -> None:
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    images = rng.random((4, 16, 16, 3), np.float32)
+    labels = (images[..., 0] > 0.5).astype(np.int32)
+    labels[:, 0] = 255
+    model = registry.build(ModelConfig(filters=4, depth=2, dropout=0.0), 2)
+    model.compile(keras.optimizers.SGD(0.05), losses.CrossEntropy())
+    first, second, third = (model.train_on_batch(images, labels, return_dict=True)["loss"] for _ in range(3))
+    model.reset_metrics()
+    after = model.test_on_batch(images, labels, return_dict=True)["loss"]
+    assert after < first
+    # train_on_batch returns the running mean of the losses before each step.
+    assert first > second > third
+
+
+def test_every_weight_of_the_unet_gets_a_gradient() -> None:
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    model = registry.build(ModelConfig(filters=4, depth=2, dropout=0.0), 3)
+    images = np.random.default_rng(0).random((1, 16, 16, 3), np.float32)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(images, training=True) ** 2)
+    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+    dead = [v.path for v, g in zip(model.trainable_variables, gradients, strict=True) if g is None or not np.any(g)]
+    assert dead == []
