@@ -88,7 +88,7 @@ class TransformConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The architecture. A setting that an architecture does not have is an error when the model is built.
+    """The architecture, and the settings of those that have any.
 
     Attributes:
         name: a file of `components/models`: unet or unet_strided.

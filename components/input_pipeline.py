@@ -41,7 +41,7 @@ def make_dataset(
         files: gzipped TFRecords from Transform.
         config: the size that Transform wrote.
         batch_size: records a batch; the last one may be smaller.
-        shuffle_seed: shuffles files and records, anew each epoch, in an order that the seed decides; None: the files' order.
+        shuffle_seed: shuffles records, anew each epoch, in an order that the seed decides; None: the files' order.
     """
     names = tf.data.Dataset.from_tensor_slices(sorted(files))
     records = tf.data.TFRecordDataset(names, compression_type="GZIP", num_parallel_reads=None)

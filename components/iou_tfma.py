@@ -37,14 +37,14 @@ def _computations(
     class_names: Sequence[str],
     code_digest: str = "",
     name: str = "mean_iou",
-    model_names: Iterable[str] = ("",),
-    output_names: Iterable[str] = ("",),
+    model_names: Iterable[str] | None = None,
+    output_names: Iterable[str] | None = None,
     example_weighted: bool = False,
     **_: Any,
 ) -> list[Any]:
     """Returns, for each model, the matrix's computation and the ratios derived from it."""
     del code_digest, output_names, example_weighted
-    return [made for model_name in model_names for made in _model_computations(class_names, name, model_name)]
+    return [made for model_name in model_names or [""] for made in _model_computations(class_names, name, model_name)]
 
 
 def _model_computations(class_names: Sequence[str], name: str, model_name: str) -> list[Any]:

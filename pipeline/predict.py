@@ -44,6 +44,7 @@ def predict(folder: pathlib.Path | None, images: Sequence[pathlib.Path], out: pa
         VocsegError: no model, no pictures, or a path that cannot be used.
     """
     folder = folder or newest_model(root)
+    images = list(dict.fromkeys(images))  # A picture that is named twice is done once.
     missing = [path for path in images if not path.is_file()]
     if missing:
         raise VocsegError(f"There is no file {missing[0]}" + (f", nor {len(missing) - 1} others." if missing[1:] else "."))
