@@ -63,8 +63,10 @@ def publish(source: pathlib.Path, destination: pathlib.Path) -> Publication:
         shutil.copytree(source, incoming)
         if tree_digest(incoming) != digest:
             raise ModelError(f"The copy of {source} in {incoming} differs from it. Is the disk full, or failing?")
-        _flush(incoming)
+        for path in (*incoming.rglob("*"), incoming):
+            _flush(path)
         incoming.rename(destination / str(version))
+        _flush(destination)
         return Publication(destination / str(version), digest, new=True)
 
 
@@ -94,14 +96,13 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def _flush(folder: pathlib.Path) -> None:
-    """Waits until the files are on the disk: after a power cut a renamed folder must not hold empty files."""
-    for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _flush(path: pathlib.Path) -> None:
+    """Waits until a file or folder is on the disk: after a power cut a renamed folder must not hold empty files."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @component

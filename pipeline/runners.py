@@ -31,7 +31,7 @@ class Step:
         name: its id.
         status: run, cached, resolved (it only looked something up) or failed.
         seconds: it took.
-        outputs: its artifacts by key; empty if it failed.
+        outputs: its artifacts by key; empty if it failed or only looked something up.
     """
 
     name: str

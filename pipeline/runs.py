@@ -23,7 +23,7 @@ class Summary:
     Attributes:
         run: the run's name: UTC time of its start, `20261120T054302Z`, with `-2` behind it where that is taken.
         pipeline: the pipeline's name.
-        status: running, succeeded or failed.
+        status: running, succeeded, failed or interrupted; "unreadable" where the record is damaged.
         started: ISO 8601, UTC.
         pid: of the process.
         process_started: when it was started, in ticks since boot: numbers of processes come again.

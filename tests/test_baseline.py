@@ -1,0 +1,136 @@
+"""The baseline: the newest blessed model other than the candidate."""
+
+import pathlib
+
+import pytest
+from tfx.types import standard_artifacts
+
+from components.baseline import BaselineStrategy, choose_baseline
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    for number in range(1, 6):
+        (tmp_path / str(number)).mkdir()
+    return tmp_path
+
+
+def _model(folder: pathlib.Path, number: int) -> standard_artifacts.Model:
+    model = standard_artifacts.Model()
+    model.id = number
+    model.uri = str(folder / str(number))
+    return model
+
+
+def _blessing(number: int, model: int, blessed: int = 1) -> standard_artifacts.ModelBlessing:
+    """Makes a blessing as TFX's Evaluator does."""
+    blessing = standard_artifacts.ModelBlessing()
+    blessing.id = number
+    blessing.set_int_custom_property("blessed", blessed)
+    blessing.set_int_custom_property("current_model_id", model)
+    return blessing
+
+
+def _chosen(folder: pathlib.Path, candidate: int | None, models: list[int], *blessings: tuple[int, ...]) -> int | None:
+    """Returns the baseline's id, given the blessings as (id, model's id, blessed)."""
+    found = choose_baseline(
+        _model(folder, candidate) if candidate else None,
+        [_model(folder, number) for number in models],
+        [_blessing(*blessing) for blessing in blessings],
+    )
+    if found is None:
+        return None
+    model, blessing = found
+    assert blessing.get_int_custom_property("current_model_id") == model.id
+    return model.id
+
+
+def test_first_run_has_none(folder: pathlib.Path) -> None:
+    assert _chosen(folder, 1, [1]) is None
+    assert _chosen(folder, 1, []) is None
+
+
+def test_newest_blessed_model_is_chosen(folder: pathlib.Path) -> None:
+    assert _chosen(folder, 4, [1, 2, 3, 4], (11, 1), (12, 2), (13, 3)) == 3
+
+
+def test_model_that_was_not_blessed_is_passed_over(folder: pathlib.Path) -> None:
+    assert _chosen(folder, 4, [1, 2, 3, 4], (11, 1), (12, 2), (13, 3, 0)) == 2
+    assert _chosen(folder, 2, [1, 2], (11, 1, 0)) is None
+
+
+def test_model_without_any_blessing_is_passed_over(folder: pathlib.Path) -> None:
+    assert _chosen(folder, 4, [1, 2, 3, 4], (11, 1)) == 1
+
+
+def test_candidate_that_is_the_newest_blessed_is_compared_with_the_one_before(folder: pathlib.Path) -> None:
+    assert _chosen(folder, 3, [1, 2, 3], (11, 1), (12, 2), (13, 3)) == 2
+
+
+def test_candidate_that_is_the_only_blessed_has_none(folder: pathlib.Path) -> None:
+    assert _chosen(folder, 1, [1], (11, 1)) is None
+
+
+def test_order_of_blessings_decides_and_not_that_of_models(folder: pathlib.Path) -> None:
+    # Model 1 was blessed once more after model 2, for instance since a setting was taken back.
+    assert _chosen(folder, 3, [1, 2, 3], (11, 1), (12, 2), (13, 1)) == 1
+    assert _chosen(folder, 3, [3, 2, 1], (13, 1), (12, 2), (11, 1)) == 1
+
+
+def test_candidate_blessed_between_two_others_does_not_count(folder: pathlib.Path) -> None:
+    assert _chosen(folder, 2, [1, 2, 3], (11, 1), (12, 3), (13, 2)) == 3
+
+
+def test_model_whose_folder_is_gone_is_passed_over(folder: pathlib.Path) -> None:
+    (folder / "3").rmdir()
+    assert _chosen(folder, 4, [1, 2, 3, 4], (11, 1), (12, 2), (13, 3)) == 2
+
+
+def test_blessing_of_a_model_that_the_store_does_not_hold_is_passed_over(folder: pathlib.Path) -> None:
+    assert _chosen(folder, 4, [1, 4], (11, 1), (12, 5)) == 1
+
+
+def test_blessing_without_a_model_is_passed_over(folder: pathlib.Path) -> None:
+    stray = standard_artifacts.ModelBlessing()
+    stray.id = 99
+    stray.set_int_custom_property("blessed", 1)
+    models = [_model(folder, 1), _model(folder, 2)]
+    found = choose_baseline(models[1], models, [_blessing(11, 1), stray])
+    assert found is not None and found[0].id == 1
+
+
+def test_without_a_candidate_the_newest_blessed_is_chosen(folder: pathlib.Path) -> None:
+    assert _chosen(folder, None, [1, 2], (11, 1), (12, 2)) == 2
+
+
+def test_later_refusal_of_the_same_model_does_not_take_an_earlier_blessing_back(folder: pathlib.Path) -> None:
+    # Else one evaluation under a stricter floor would leave later candidates without a baseline.
+    assert _chosen(folder, 2, [1, 2], (11, 1), (12, 1, 0)) == 1
+
+
+# The strategy, with the dictionaries that TFX hands over.
+
+
+def test_strategy_answers_with_model_blessing_and_candidate(folder: pathlib.Path) -> None:
+    models = [_model(folder, number) for number in (1, 2, 3)]
+    blessings = [_blessing(11, 1), _blessing(12, 2)]
+    answer = BaselineStrategy().resolve_artifacts(
+        None,  # type: ignore[arg-type]
+        {"candidate": [models[2]], "model": models, "model_blessing": blessings},
+    )
+    assert answer == {"candidate": [models[2]], "model": [models[1]], "model_blessing": [blessings[1]]}
+
+
+def test_strategy_answers_with_empty_lists_where_there_is_no_baseline(folder: pathlib.Path) -> None:
+    candidate = _model(folder, 1)
+    answer = BaselineStrategy().resolve_artifacts(
+        None,  # type: ignore[arg-type]
+        {"candidate": [candidate], "model": [candidate], "model_blessing": []},
+    )
+    assert answer == {"candidate": [candidate], "model": [], "model_blessing": []}
+
+
+@pytest.mark.parametrize("inputs", [{}, {"candidate": [], "model": [], "model_blessing": []}], ids=["missing", "empty"])
+def test_strategy_bears_empty_channels(inputs: dict[str, list]) -> None:
+    answer = BaselineStrategy().resolve_artifacts(None, inputs)  # type: ignore[arg-type]
+    assert answer == {"candidate": [], "model": [], "model_blessing": []}

@@ -1,0 +1,467 @@
+"""Publishing: whole versions only, whenever the publisher dies, and each model once."""
+
+import hashlib
+import itertools
+import multiprocessing
+import os
+import pathlib
+import random
+import shutil
+import signal
+import sys
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tfx.types import standard_artifacts
+
+from components import pusher
+from components.errors import ModelError
+from components.pusher import Publication, Pusher, publish, tree_digest, versions
+
+FORK = multiprocessing.get_context("fork")
+"""A process of its own that need not import TFX again; it does nothing but publish."""
+
+
+def write_model(folder: pathlib.Path, seed: int = 0, files: int = 4) -> pathlib.Path:
+    """Writes something with the files of a SavedModel."""
+    content = random.Random(seed)
+    names = ["saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"]
+    names += [f"assets.extra/{number}/weights" for number in range(files - len(names))]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content.randbytes(1000))
+    (folder / "assets").mkdir(exist_ok=True)  # TensorFlow writes it, empty as it is.
+    return folder
+
+
+def contents(folder: pathlib.Path) -> dict[str, bytes | None]:
+    """Returns all that lies below a folder, found with other means than the code under test."""
+    found: dict[str, bytes | None] = {}
+    for parent, folders, files in os.walk(folder):
+        found |= {os.path.relpath(os.path.join(parent, name), folder): None for name in folders}
+        for name in files:
+            path = os.path.join(parent, name)
+            found[os.path.relpath(path, folder)] = pathlib.Path(path).read_bytes()
+    return found
+
+
+@pytest.fixture
+def model(tmp_path: pathlib.Path) -> pathlib.Path:
+    return write_model(tmp_path / "model")
+
+
+@pytest.fixture
+def shop(tmp_path: pathlib.Path) -> pathlib.Path:
+    """The folder of versions; does not exist yet."""
+    return tmp_path / "models" / "mini.embedded"
+
+
+def _at(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    monkeypatch.setattr(pusher.time, "time", lambda: now)
+
+
+# Versions.
+
+
+def test_first_model_becomes_a_version_named_by_the_time(model: pathlib.Path, shop: pathlib.Path) -> None:
+    before = int(time.time())
+    publication = publish(model, shop)
+    assert before <= int(publication.path.name) <= time.time()
+    assert publication == Publication(shop / publication.path.name, tree_digest(model), new=True)
+    assert contents(publication.path) == contents(model)
+    assert sorted(path.name for path in shop.iterdir() if not path.name.startswith(".")) == [publication.path.name]
+
+
+def test_source_is_left_as_it_is(model: pathlib.Path, shop: pathlib.Path) -> None:
+    before = contents(model)
+    publish(model, shop)
+    assert contents(model) == before
+
+
+@pytest.mark.parametrize("now", [1000.9, 1000.0, 999.0, 0.0], ids=["same second", "same time", "earlier", "1970"])
+def test_version_rises_though_the_clock_does_not(
+    tmp_path: pathlib.Path, shop: pathlib.Path, monkeypatch: pytest.MonkeyPatch, now: float
+) -> None:
+    _at(monkeypatch, 1000.0)
+    publish(write_model(tmp_path / "1", seed=1), shop)
+    _at(monkeypatch, now)
+    names = [publish(write_model(tmp_path / str(seed), seed=seed), shop).path.name for seed in (2, 3)]
+    assert names == ["1001", "1002"]
+    assert [path.name for path in versions(shop)] == ["1000", "1001", "1002"]
+
+
+def test_version_follows_the_clock_where_that_is_ahead(
+    tmp_path: pathlib.Path, shop: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _at(monkeypatch, 1000.0)
+    publish(write_model(tmp_path / "1", seed=1), shop)
+    _at(monkeypatch, 2000.5)
+    assert publish(write_model(tmp_path / "2", seed=2), shop).path.name == "2000"
+
+
+def test_same_model_again_is_not_new(model: pathlib.Path, shop: pathlib.Path) -> None:
+    first = publish(model, shop)
+    before = contents(shop)
+    assert publish(model, shop) == Publication(first.path, first.digest, new=False)
+    assert contents(shop) == before
+
+
+def test_copy_of_the_same_model_at_another_place_is_not_new(model: pathlib.Path, shop: pathlib.Path) -> None:
+    first = publish(model, shop)
+    other = shutil.copytree(model, model.parent / "elsewhere")
+    assert publish(other, shop) == Publication(first.path, first.digest, new=False)
+
+
+def test_model_that_returns_after_another_is_newest_again(tmp_path: pathlib.Path, shop: pathlib.Path) -> None:
+    one, two = (write_model(tmp_path / str(seed), seed=seed) for seed in (1, 2))
+    publications = [publish(model, shop) for model in (one, two, one)]
+    assert [publication.new for publication in publications] == [True] * 3
+    assert [publication.path for publication in publications] == versions(shop)
+    assert contents(versions(shop)[-1]) == contents(one)
+
+
+def test_newest_version_is_the_highest_number_not_the_last_name(tmp_path: pathlib.Path, shop: pathlib.Path) -> None:
+    for name, seed in (("9", 1), ("10", 2)):
+        shutil.copytree(write_model(tmp_path / str(seed), seed=seed), shop / name)
+    assert [path.name for path in versions(shop)] == ["9", "10"]
+    assert publish(tmp_path / "2", shop) == Publication(shop / "10", tree_digest(tmp_path / "2"), new=False)
+    assert publish(tmp_path / "1", shop).new
+
+
+def test_version_that_was_tampered_with_is_published_anew(model: pathlib.Path, shop: pathlib.Path) -> None:
+    first = publish(model, shop)
+    (first.path / "saved_model.pb").write_bytes(b"x")
+    second = publish(model, shop)
+    assert second.new
+    assert contents(second.path) == contents(model)
+
+
+def test_folders_that_are_no_versions_are_left_alone(model: pathlib.Path, shop: pathlib.Path) -> None:
+    for name in ("latest", "v99999999999", "-5", "1.5", ".hidden", "99999999999 (copy)"):
+        (shop / name).mkdir(parents=True)
+        (shop / name / "notes").write_text("mine")
+    (shop / "99999999998").write_text("a file is no version")
+    before = contents(shop)
+    assert versions(shop) == []
+    publication = publish(model, shop)
+    assert int(publication.path.name) <= time.time()
+    assert versions(shop) == [publication.path]
+    assert before.items() <= contents(shop).items()
+
+
+def test_missing_folder_has_no_versions(tmp_path: pathlib.Path) -> None:
+    assert versions(tmp_path / "nowhere") == []
+
+
+# The digest.
+
+
+def test_digest_of_a_folder_is_the_documented_one(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "a").write_bytes(b"1")
+    (tmp_path / "c").write_bytes(b"")
+    lines = [f"{name} {hashlib.sha256(content).hexdigest()}\n" for name, content in (("b/a", b"1"), ("c", b""))]
+    assert tree_digest(tmp_path) == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "saved_model.pb").write_bytes(b"x"),
+        lambda folder: (folder / "saved_model.pb").rename(folder / "saved_model.pbtxt"),
+        lambda folder: (folder / "saved_model.pb").rename(folder / "variables" / "saved_model.pb"),
+        lambda folder: (folder / "fingerprint.pb").unlink(),
+        lambda folder: (folder / "new").write_bytes(b""),
+    ],
+    ids=["byte", "name", "place", "missing file", "empty file more"],
+)
+def test_digest_notices(model: pathlib.Path, change: Callable[[pathlib.Path], object]) -> None:
+    before = tree_digest(model)
+    change(model)
+    assert tree_digest(model) != before
+
+
+def test_digest_does_not_count_time_stamps(model: pathlib.Path) -> None:
+    before = tree_digest(model)
+    os.utime(model / "saved_model.pb", (1, 1))
+    assert tree_digest(model) == before
+
+
+# What goes wrong.
+
+
+@pytest.mark.parametrize("source", ["nowhere", "empty", "file"])
+def test_source_that_is_no_saved_model_is_refused(tmp_path: pathlib.Path, shop: pathlib.Path, source: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ModelError, match=f"{source} holds no SavedModel.*saved_model.pb"):
+        publish(tmp_path / source, shop)
+    assert not shop.exists()
+
+
+def _damage_one_byte(source: pathlib.Path, target: pathlib.Path, **options: Any) -> pathlib.Path:
+    shutil.copytree(source, target, **options)
+    path = target / "variables" / "variables.data-00000-of-00001"
+    damaged = bytearray(path.read_bytes())
+    damaged[500] ^= 1
+    path.write_bytes(damaged)
+    return target
+
+
+def _lose_one_file(source: pathlib.Path, target: pathlib.Path, **options: Any) -> pathlib.Path:
+    shutil.copytree(source, target, **options)
+    (target / "fingerprint.pb").unlink()
+    return target
+
+
+def _fail_midway(source: pathlib.Path, target: pathlib.Path, **options: Any) -> pathlib.Path:
+    (target / "variables").mkdir(parents=True)
+    shutil.copy(source / "saved_model.pb", target)
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("copytree", "error"),
+    [(_damage_one_byte, ModelError), (_lose_one_file, ModelError), (_fail_midway, OSError)],
+    ids=["damaged byte", "lost file", "full disk"],
+)
+@pytest.mark.parametrize("earlier", [0, 1])
+def test_bad_copy_publishes_nothing_and_the_next_try_does(
+    tmp_path: pathlib.Path,
+    shop: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    copytree: Callable[..., pathlib.Path],
+    error: type[Exception],
+    earlier: int,
+) -> None:
+    kept = [publish(write_model(tmp_path / "old", seed=9), shop).path for _ in range(earlier)]
+    model = write_model(tmp_path / "new", seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(pusher, "shutil", types.SimpleNamespace(copytree=copytree, rmtree=shutil.rmtree))
+        with pytest.raises(error, match=r"differs from it|No space left"):
+            publish(model, shop)
+    assert versions(shop) == kept
+    assert all(contents(path) == contents(tmp_path / "old") for path in kept)
+    publication = publish(model, shop)
+    assert publication.new
+    assert contents(publication.path) == contents(model)
+    assert [path.name for path in shop.glob(".incoming*")] == []
+
+
+@pytest.mark.parametrize("step", ["copytree", "_flush", "tree_digest", "rename"])
+def test_crash_at_any_step_leaves_no_partial_version(
+    model: pathlib.Path, shop: pathlib.Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    class CrashError(Exception):
+        pass
+
+    def crash(*arguments: Any, **options: Any) -> Any:
+        if step != "tree_digest" or ".incoming" in str(arguments[0]):
+            raise CrashError
+        return tree_digest(*arguments)
+
+    owner = {"copytree": shutil, "rename": pathlib.Path}.get(step, pusher)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, step, crash)
+        with pytest.raises(CrashError):
+            publish(model, shop)
+    assert versions(shop) == []
+    assert contents(publish(model, shop).path) == contents(model)
+    assert list(shop.glob(".incoming*")) == []
+
+
+def test_files_are_on_the_disk_before_the_version_appears(
+    model: pathlib.Path, shop: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    real_fsync, real_rename = os.fsync, pathlib.Path.rename
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), shop))
+        real_fsync(descriptor)
+
+    def rename(self: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+        expected = {self.name} | {f"{self.name}/{name}" for name in contents(model)}
+        assert expected <= set(flushed)
+        return real_rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(pathlib.Path, "rename", rename)
+    assert publish(model, shop).new
+
+
+# Other processes.
+
+
+def _publish_and_die(source: pathlib.Path, shop: pathlib.Path, moment: int, seen: Any) -> None:
+    """Publishes, counts this process's operations on files, and kills it at the nth."""
+
+    def count(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" or (event.startswith(("os.", "shutil.")) and event != "os.kill"):
+            seen.value += 1
+            if seen.value == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+    publish(source, shop)
+    os._exit(0)
+
+
+def _exit_code(source: pathlib.Path, shop: pathlib.Path, moment: int) -> tuple[int | None, int]:
+    """Returns how a publishing process ended, and how many operations it came to."""
+    seen = FORK.Value("i", 0)
+    process = FORK.Process(target=_publish_and_die, args=(source, shop, moment, seen))
+    process.start()
+    process.join()
+    return process.exitcode, seen.value
+
+
+def test_kill_at_any_moment_leaves_whole_versions_and_the_next_publication_completes(tmp_path: pathlib.Path) -> None:
+    old, new = write_model(tmp_path / "old", seed=1), write_model(tmp_path / "new", seed=2, files=12)
+    publish(old, tmp_path / "count")
+    code, total = _exit_code(new, tmp_path / "count", moment=0)
+    assert (code, len(versions(tmp_path / "count"))) == (0, 2)
+    moments = sorted({1, *range(total - 3, total + 1), *random.Random(0).sample(range(2, total - 3), 20)})
+    leftovers = 0
+    for moment in moments:
+        shop = tmp_path / f"shop{moment}"
+        first = publish(old, shop).path
+        assert _exit_code(new, shop, moment) == (-signal.SIGKILL, moment)
+        leftovers += bool(list(shop.glob(".incoming*")))
+        found = versions(shop)
+        assert found[0] == first and contents(first) == contents(old)
+        assert all(contents(path) == contents(new) for path in found[1:])
+        publication = publish(new, shop)
+        assert publication.new == (len(found) == 1)
+        assert versions(shop) == [first, publication.path]
+        assert contents(publication.path) == contents(new)
+        assert sorted(path.name for path in shop.iterdir()) == sorted([".lock", first.name, publication.path.name])
+    assert leftovers > 10  # Else the kills came too early or too late to show anything.
+
+
+def test_kill_from_outside_leaves_whole_versions(tmp_path: pathlib.Path) -> None:
+    new = write_model(tmp_path / "new", files=100)
+    moments = random.Random(1)
+    started = time.monotonic()
+    publish(new, tmp_path / "count")
+    whole_s = time.monotonic() - started
+    for number in range(6):
+        shop = tmp_path / f"shop{number}"
+        process = FORK.Process(target=publish, args=(new, shop))
+        process.start()
+        time.sleep(moments.uniform(0, whole_s))
+        process.kill()
+        process.join()
+        assert all(contents(path) == contents(new) for path in versions(shop))
+        publication = publish(new, shop)
+        assert versions(shop) == [publication.path]
+        assert contents(publication.path) == contents(new)
+        assert list(shop.glob(".incoming*")) == []
+
+
+def _publish_when_told(source: pathlib.Path, shop: pathlib.Path, barrier: Any, results: Any) -> None:
+    barrier.wait()
+    publication = publish(source, shop)
+    results.put((source.name, publication.path.name, publication.new))
+
+
+@pytest.mark.parametrize("names", ["ab", "aa", "abab"])
+def test_publishers_at_once_publish_whole_versions_one_after_the_other(
+    tmp_path: pathlib.Path, shop: pathlib.Path, names: str
+) -> None:
+    for seed, name in enumerate(sorted(set(names))):
+        write_model(tmp_path / name, seed=seed, files=60)
+    barrier, results = FORK.Barrier(len(names)), FORK.Queue()
+    processes = [FORK.Process(target=_publish_when_told, args=(tmp_path / name, shop, barrier, results)) for name in names]
+    for process in processes:
+        process.start()
+    published = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * len(names)
+    new = {version: name for name, version, is_new in published if is_new}
+    assert [path.name for path in versions(shop)] == sorted(new, key=int)
+    for version, name in new.items():
+        assert contents(shop / version) == contents(tmp_path / name)
+    order = [new[path.name] for path in versions(shop)]
+    assert all(one != two for one, two in itertools.pairwise(order))  # None is published twice in a row.
+    assert set(order) == set(names)
+    assert all(new[version] == name for name, version, is_new in published if not is_new)
+    assert list(shop.glob(".incoming*")) == []
+
+
+def test_publisher_waits_for_the_one_before(model: pathlib.Path, shop: pathlib.Path) -> None:
+    shop.mkdir(parents=True)
+    go, results = FORK.Barrier(2), FORK.Queue()
+    process = FORK.Process(target=_publish_when_told, args=(model, shop, go, results))
+    process.start()  # Before the lock is taken: a forked process would inherit it.
+    with pusher._lock(shop):
+        go.wait()
+        process.join(0.3)
+        assert process.exitcode is None
+        assert versions(shop) == []
+    assert results.get(timeout=30)[2]
+    process.join()
+    assert len(versions(shop)) == 1
+
+
+# The component.
+
+
+def _push(model: pathlib.Path, shop: pathlib.Path, blessed: int | None) -> standard_artifacts.PushedModel:
+    candidate, blessing = standard_artifacts.Model(), standard_artifacts.ModelBlessing()
+    pushed = standard_artifacts.PushedModel()
+    candidate.uri = str(model)
+    if blessed is not None:
+        blessing.set_int_custom_property("blessed", blessed)
+    Pusher.EXECUTOR_SPEC.executor_class().Do(
+        {"model": [candidate], "model_blessing": [blessing]},
+        {"pushed_model": [pushed]},
+        {"destination": str(shop), "code_digest": "0"},
+    )
+    return pushed
+
+
+@pytest.fixture
+def artifact(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A Model artifact as the Trainer leaves it: the SavedModel in Format-Serving, and other things beside it."""
+    write_model(tmp_path / "artifact" / "Format-Serving")
+    (tmp_path / "artifact" / "Format-Keras").mkdir()
+    (tmp_path / "artifact" / "Format-Keras" / "model.weights.h5").write_bytes(b"weights")
+    return tmp_path / "artifact"
+
+
+def test_component_pushes_a_blessed_model_and_notes_where(artifact: pathlib.Path, shop: pathlib.Path) -> None:
+    pushed = _push(artifact, shop, blessed=1)
+    [version] = versions(shop)
+    assert contents(version) == contents(artifact / "Format-Serving")
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert pushed.get_string_custom_property("pushed_destination") == str(version)
+    assert pushed.get_string_custom_property("pushed_version") == version.name
+    assert pushed.get_string_custom_property("model_digest") == tree_digest(artifact / "Format-Serving")
+
+
+@pytest.mark.parametrize("blessed", [0, None], ids=["refused", "no verdict"])
+def test_component_pushes_nothing_that_is_not_blessed_and_notes_it(
+    artifact: pathlib.Path, shop: pathlib.Path, blessed: int | None
+) -> None:
+    pushed = _push(artifact, shop, blessed)
+    assert not shop.exists()
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert not pushed.has_custom_property("pushed_destination")
+
+
+def test_component_names_the_version_that_already_is_the_model(artifact: pathlib.Path, shop: pathlib.Path) -> None:
+    first = _push(artifact, shop, blessed=1)
+    again = _push(artifact, shop, blessed=1)
+    assert len(versions(shop)) == 1
+    for name in ("pushed_destination", "pushed_version", "model_digest"):
+        assert again.get_string_custom_property(name) == first.get_string_custom_property(name)
+
+
+def test_component_fails_where_the_blessed_artifact_holds_no_model(tmp_path: pathlib.Path, shop: pathlib.Path) -> None:
+    with pytest.raises(ModelError, match="no SavedModel"):
+        _push(tmp_path, shop, blessed=1)
