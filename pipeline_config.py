@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import json
 import re
-import types
 import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -142,7 +141,7 @@ class TrainConfig:
         _require(self.epochs > 0, f"train.epochs must be at least 1; got {self.epochs}.")
         _require(self.batch_size > 0, f"train.batch_size must be at least 1; got {self.batch_size}.")
         _require(self.learning_rate > 0, f"train.learning_rate must be positive; got {self.learning_rate}.")
-        _require(self.seed >= 0, f"train.seed must not be negative; got {self.seed}.")
+        _require(0 <= self.seed < 2**32, f"train.seed must not be negative, nor above 4294967295; got {self.seed}.")
         _require(self.panel_images > 0, f"train.panel_images must be at least 1; got {self.panel_images}.")
 
 
@@ -293,8 +292,6 @@ def override(config: PipelineConfig, assignments: dict[str, str]) -> PipelineCon
 
 
 def _parse(name: str, text: str, kind: Any) -> Any:
-    if isinstance(kind, types.UnionType):
-        kind = next(option for option in typing.get_args(kind) if option is not type(None))
     if kind is bool:
         _require(text.lower() in ("true", "false"), f"{name} takes true or false; got {text!r}.")
         return text.lower() == "true"

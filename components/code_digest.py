@@ -9,24 +9,27 @@ import pathlib
 from collections.abc import Iterator
 
 _FIRST_PARTY = "components"
-_LIBRARIES = (
-    "apache-beam",
-    "keras",
-    "numpy",
-    "pillow",
-    "tensorflow",
-    "tensorflow-datasets",
-    "tensorflow-model-analysis",
-    "tensorflow-transform",
-    "tfx",
-)
+_NEUTRAL = ("components.errors", "components.progress", "components.datasets.registry", "components.models.registry")
+"""Modules that change no result: messages, and tables that find a module, which a step names itself."""
+
+_LIBRARIES = {
+    "PIL": "pillow",
+    "apache_beam": "apache-beam",
+    "keras": "keras",
+    "numpy": "numpy",
+    "tensorflow": "tensorflow",
+    "tensorflow_datasets": "tensorflow-datasets",
+    "tensorflow_model_analysis": "tensorflow-model-analysis",
+    "tfx": "tfx",
+}
+"""The libraries whose version counts where they are imported, and the names of their distributions."""
 
 
 def code_digest(*modules: str) -> str:
-    """Returns a SHA-256 of these modules, of all of ours that they import, and of the versions of the libraries that matter.
+    """Returns a SHA-256 of these modules, of all of ours that they import, and of the versions of the libraries behind them.
 
-    Imports are followed in the source, without running it. What counts is the syntax tree: comments and layout change nothing.
-    `pipeline_config` does not count: its values are execution properties themselves.
+    Imports are followed in the source, without running it. What counts is the syntax tree without docstrings: comments,
+    docstrings and layout change nothing. `pipeline_config` does not count: its values are execution properties themselves.
 
     Args:
         *modules: dotted names, for instance "components.transform".
@@ -35,10 +38,12 @@ def code_digest(*modules: str) -> str:
         ModuleNotFoundError: there is no such module.
     """
     digest = hashlib.sha256()
-    for name in sorted(_closure(modules)):
+    names = sorted(_closure(modules))
+    for name in names:
         digest.update(f"{name} {_tree_digest(_path(name))}\n".encode())
-    for library in _LIBRARIES:
-        digest.update(f"{library} {importlib.metadata.version(library)}\n".encode())
+    imported = {name.split(".")[0] for module in names for name in _imported_names(module)}
+    for library in sorted(imported & set(_LIBRARIES)):
+        digest.update(f"{library} {importlib.metadata.version(_LIBRARIES[library])}\n".encode())
     return digest.hexdigest()
 
 
@@ -56,17 +61,21 @@ def _closure(modules: tuple[str, ...]) -> set[str]:
 def _imports(name: str) -> Iterator[str]:
     """Yields our own modules that a module imports, anywhere in it, and the packages that it stands in."""
     yield from _packages(name)
+    for imported in _imported_names(name):
+        for part in (*_packages(imported), imported):
+            if part.split(".")[0] == _FIRST_PARTY and part not in _NEUTRAL and _find(part):
+                yield part
+
+
+def _imported_names(name: str) -> Iterator[str]:
+    """Yields what a module's import statements name, absolutely: modules, and perhaps attributes of modules."""
     for node in ast.walk(_tree(_path(name))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             source = _absolute(name, node)
             # `from components import masks` names a module, `from components.masks import decode_mask` does not.
-            names = [source, *(f"{source}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for imported in names:
-            yield from (part for part in (*_packages(imported), imported) if part.split(".")[0] == _FIRST_PARTY and _find(part))
+            yield from (source, *(f"{source}.{alias.name}" for alias in node.names))
 
 
 def _packages(name: str) -> list[str]:
@@ -107,7 +116,17 @@ def _path(name: str) -> pathlib.Path:
 
 @functools.lru_cache(maxsize=256)
 def _parse(source: bytes) -> ast.Module:
-    return ast.parse(source)
+    """Returns the syntax tree without docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [child for child in node.body if not _is_bare_string(child)]
+    return tree
+
+
+def _is_bare_string(node: ast.stmt) -> bool:
+    """Tells docstrings, of modules, classes, functions and (below them) of attributes: they do nothing."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _tree(path: pathlib.Path) -> ast.Module:

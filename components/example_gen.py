@@ -24,6 +24,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from components import features
 from components.datasets import registry
 from components.datasets.examples import Quarantined, check_quarantine
+from components.errors import DataError
 
 SPLITS = {"train": features.TRAIN_SPLIT, "validation": features.EVAL_SPLIT, "test": features.TEST_SPLIT}
 """The builder's name of each split, and TFX's."""
@@ -115,9 +116,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for record in bad:  # The error below names some of them; the log has them all.
             logging.warning("Quarantined %s", record)
         check_quarantine(bad, sum(map(len, listed.values())), exec_properties["max_quarantined_fraction"])
-        for split, pairs in listed.items():  # A split may be small, but not empty: nothing could be learned or measured on it.
+        for split, pairs in listed.items():  # Nothing could be learned or measured on an empty split.
             of_split = [record for record in bad if record.split == split]
-            check_quarantine(of_split, len(pairs), 1 - 1 / len(pairs))
+            if len(of_split) == len(pairs):
+                shown = "\n  ".join(map(str, of_split[:20]))
+                raise DataError(f"No usable pair is left of the {len(pairs)} in the split {split}:\n  {shown}\nMend the files.")
 
 
 def _to_json(quarantined: Quarantined) -> str:

@@ -24,6 +24,9 @@ VOID_FRACTION = "label/void_fraction"
 IGNORE_LABEL = 255
 """Pixels with this label count neither in the loss nor in a metric (VOC's void)."""
 
+MAX_SIDE_PX = 16_384
+"""Longest side of a picture, in the data and in a request: memory grows with the width, however few the rows."""
+
 TRAIN_SPLIT = "train"
 EVAL_SPLIT = "eval"
 TEST_SPLIT = "test"

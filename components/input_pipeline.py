@@ -33,7 +33,7 @@ def to_network(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
 
 
 def make_dataset(
-    files: Sequence[str], config: TransformConfig, batch_size: int, shuffle_seed: int | None = None
+    files: Sequence[str], config: TransformConfig, batch_size: int, shuffle_seed: int | None = None, pad: bool = False
 ) -> tf.data.Dataset:
     """Returns batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]), with their number known.
 
@@ -41,6 +41,7 @@ def make_dataset(
         files: gzipped TFRecords from Transform.
         config: the size that Transform wrote.
         batch_size: records a batch; the last one may be smaller.
+        pad: fills the last batch up with void pictures, which count nowhere: on several devices none may get an empty share.
         shuffle_seed: shuffles records, anew each epoch, in an order that the seed decides; None: the files' order.
     """
     names = tf.data.Dataset.from_tensor_slices(sorted(files))
@@ -49,8 +50,28 @@ def make_dataset(
         records = records.shuffle(4096, seed=shuffle_seed)
     examples = records.map(lambda record: to_network(*parse_record(record, config)), tf.data.AUTOTUNE, deterministic=True)
     steps = -(-count_records(files) // batch_size)  # Which Keras asks for, and a TFRecord does not tell.
-    batches = examples.batch(batch_size).apply(tf.data.experimental.assert_cardinality(steps))
+    batches = examples.batch(batch_size)
+    if pad:
+        batches = batches.map(lambda images, labels: fill_up(images, labels, batch_size))
+    batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def fill_up(images: tf.Tensor, labels: tf.Tensor, batch_size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Adds black pictures whose labels are void.
+
+    Args:
+        images: float32 [N, H, W, 3].
+        labels: int32 [N, H, W].
+        batch_size: B, at least N.
+
+    Returns:
+        float32 [B, H, W, 3] and int32 [B, H, W].
+    """
+    missing = batch_size - tf.shape(images)[0]
+    images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
+    labels = tf.pad(labels, [[0, missing], [0, 0], [0, 0]], constant_values=features.IGNORE_LABEL)
+    return tf.ensure_shape(images, (batch_size, None, None, 3)), tf.ensure_shape(labels, (batch_size, None, None))
 
 
 def list_files(patterns: Sequence[str]) -> list[str]:

@@ -11,6 +11,9 @@ from components import features
 
 Color = tuple[int, int, int]
 
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
+"""What is opened as a picture: Pillow knows more, and would start a PostScript interpreter for one of them."""
+
 
 def decode_mask(encoded: bytes, palette: Sequence[Color]) -> np.ndarray:
     """Reads a mask's class ids.
@@ -28,7 +31,7 @@ def decode_mask(encoded: bytes, palette: Sequence[Color]) -> np.ndarray:
         ValueError: not a picture, truncated, a mode that holds no ids, or a colour that is not in the table.
     """
     try:
-        image = PIL.Image.open(io.BytesIO(encoded))
+        image = PIL.Image.open(io.BytesIO(encoded), formats=FORMATS)
         packed = image.tile[0].args if image.tile else ""
         image.load()
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:

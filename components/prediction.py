@@ -155,5 +155,8 @@ def _read(path: pathlib.Path) -> bytes | None:
 def _write(image: PIL.Image.Image, path: pathlib.Path) -> None:
     """Writes a PNG beside its place and renames it, so that no half of one is ever seen."""
     partial = path.with_name(f".{path.name}.partial")
-    image.save(partial, format="PNG")
-    os.replace(partial, path)
+    try:
+        image.save(partial, format="PNG")
+        os.replace(partial, path)
+    except OSError as error:
+        raise VocsegError(f"{path} cannot be written: {error.strerror or error}. Give --out another folder.") from error

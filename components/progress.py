@@ -28,7 +28,15 @@ class Progress:
         return f"{count} {self.unit}" + (f", {self.detail}" if self.detail else "")
 
 
-def report(done: int, total: int, unit: str, detail: str = "") -> None:
-    """Says how far the running step is. Cheap, but call it a few times a second at most."""
+def report(done: int, total: int, unit: str, detail: str = "", at_once: bool = False) -> None:
+    """Says how far the running step is. Cheap, but call it a few times a second at most.
+
+    Args:
+        done: as in `Progress`.
+        total: as in `Progress`.
+        unit: as in `Progress`.
+        detail: as in `Progress`.
+        at_once: a user should see it now, also where lines of progress are held back.
+    """
     progress = Progress(done, total, unit, detail)
-    LOGGER.info("%s", progress, extra={"progress": progress})
+    LOGGER.log(logging.WARNING if at_once else logging.INFO, "%s", progress, extra={"progress": progress})

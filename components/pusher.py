@@ -27,7 +27,7 @@ class Publication:
     Attributes:
         path: its folder.
         digest: of its files.
-        new: False where the newest version was this model already.
+        new: False where this model had been published before.
     """
 
     path: pathlib.Path
@@ -36,7 +36,7 @@ class Publication:
 
 
 def publish(source: pathlib.Path, destination: pathlib.Path) -> Publication:
-    """Publishes a SavedModel as the next version, unless the newest version is the same model.
+    """Publishes a SavedModel as the next version, unless it is one already: a model is published once.
 
     It is copied beside its place, compared by digest, and renamed: a crash leaves the old versions or the old and the new one.
     One publisher at a time; leftovers of a killed one are removed.
@@ -56,8 +56,9 @@ def publish(source: pathlib.Path, destination: pathlib.Path) -> Publication:
         for leftover in destination.glob(f"{_INCOMING}*"):
             shutil.rmtree(leftover)
         published = versions(destination)
-        if published and tree_digest(published[-1]) == digest:
-            return Publication(published[-1], digest, new=False)
+        for path in reversed(published):
+            if tree_digest(path) == digest:
+                return Publication(path, digest, new=False)
         version = max(int(time.time()), int(published[-1].name) + 1 if published else 0)
         incoming = destination / f"{_INCOMING}{version}"
         shutil.copytree(source, incoming)
@@ -122,3 +123,4 @@ def Pusher(
         pushed_model.set_string_custom_property("pushed_destination", str(publication.path))
         pushed_model.set_string_custom_property("pushed_version", publication.path.name)
         pushed_model.set_string_custom_property("model_digest", publication.digest)
+        pushed_model.set_int_custom_property("new_version", int(publication.new))

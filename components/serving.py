@@ -12,7 +12,6 @@ from components import features, masks, preprocessing
 from pipeline_config import ServingConfig, TransformConfig
 
 _STRIP_ROWS = 64
-_NEITHER = 2**62
 
 UNREADABLE = "not a readable picture: expected an undamaged JPEG or PNG within the size limit"
 
@@ -50,21 +49,21 @@ class Server(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
     def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoded pictures, string [N], to `mask`, string [N] (PNG of ids) and `error`, string [N] ("" where good)."""
-        return self._predict(images)
+        return self._predict(images, self._serving.max_megapixels * 1_000_000)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The same from serialised tf.Examples with an `image`."""
+        """The same from serialised tf.Examples with an `image`; of any size that ExampleGen lets pass."""
         parsed = tf.io.parse_example(examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
-        return self._predict(parsed[features.IMAGE])
+        return self._predict(parsed[features.IMAGE], features.MAX_SIDE_PX**2)
 
-    def _predict(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _predict(self, images: tf.Tensor, max_pixels: int) -> dict[str, tf.Tensor]:
         """Decodes each picture in a tf.data pipeline that drops the unreadable ones, then fills in the answers by index."""
         count = tf.shape(images, out_type=tf.int64)[0]
         readable = (
             tf.data.Dataset.from_tensor_slices(images)
             .enumerate()
-            .map(self._decode, tf.data.AUTOTUNE, deterministic=True)
+            .map(lambda index, encoded: self._decode(index, encoded, max_pixels), tf.data.AUTOTUNE, deterministic=True)
             .ignore_errors()
             .batch(self._serving.micro_batch_size)
         )
@@ -76,9 +75,9 @@ class Server(tf.Module):
             errors = tf.tensor_scatter_nd_update(errors, index[:, tf.newaxis], tf.zeros_like(encoded))
         return {"mask": found, "error": errors}
 
-    def _decode(self, index: tf.Tensor, encoded: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _decode(self, index: tf.Tensor, encoded: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, ...]:
         """Returns the index, uint8 [height_px, width_px, 3], and the picture's own height and width."""
-        image = preprocessing.decode_image(check_header(encoded, self._serving.max_megapixels * 1_000_000))
+        image = preprocessing.decode_image(check_header(encoded, max_pixels))
         shape = tf.shape(image)
         return index, preprocessing.resize_image(image, self._transform), shape[0], shape[1]
 
@@ -131,7 +130,7 @@ def check_header(encoded: tf.Tensor, limit: int) -> tf.Tensor:
 
     Args:
         encoded: string [], the file's bytes.
-        limit: of pixels.
+        limit: of pixels; no side may be longer than `features.MAX_SIDE_PX`.
 
     Returns:
         The same bytes; whoever reads them waits for the check.
@@ -142,16 +141,19 @@ def check_header(encoded: tf.Tensor, limit: int) -> tf.Tensor:
     png = tf.strings.substr(encoded, 0, 8) == b"\x89PNG\r\n\x1a\n"
     jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
 
-    def png_pixels() -> tf.Tensor:
+    def png_sides() -> tf.Tensor:
         raw = tf.reshape(tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.uint8), [2, 4])
-        sides = tf.reduce_sum(tf.cast(raw, tf.int64) * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), axis=1)
-        return tf.reduce_prod(sides)
+        return tf.reduce_sum(tf.cast(raw, tf.int64) * tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64), axis=1)
 
-    def jpeg_pixels() -> tf.Tensor:
-        return tf.reduce_prod(tf.cast(tf.image.extract_jpeg_shape(encoded)[:2], tf.int64))
+    def jpeg_sides() -> tf.Tensor:
+        return tf.cast(tf.image.extract_jpeg_shape(encoded)[:2], tf.int64)
 
-    pixels = tf.case([(png, png_pixels), (jpeg, jpeg_pixels)], default=lambda: tf.constant(_NEITHER, tf.int64))
-    with tf.control_dependencies([tf.debugging.assert_less_equal(pixels, tf.constant(limit, tf.int64))]):
+    sides = tf.case([(png, png_sides), (jpeg, jpeg_sides)], default=lambda: tf.fill([2], tf.constant(2**31, tf.int64)))
+    checks = [
+        tf.debugging.assert_less_equal(sides, tf.constant(features.MAX_SIDE_PX, tf.int64)),
+        tf.debugging.assert_less_equal(tf.reduce_prod(sides), tf.constant(limit, tf.int64)),
+    ]
+    with tf.control_dependencies(checks):
         return tf.identity(encoded)
 
 

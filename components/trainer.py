@@ -113,8 +113,9 @@ def fit(
     Raises:
         TrainingError: the loss became NaN or infinite.
     """
-    train = input_pipeline.make_dataset(train_files, config.transform, config.train.batch_size, config.train.seed)
-    validation = input_pipeline.make_dataset(eval_files, config.transform, config.train.batch_size)
+    size, several = config.train.batch_size, model.distribute_strategy.num_replicas_in_sync > 1
+    train = input_pipeline.make_dataset(train_files, config.transform, size, config.train.seed, pad=several)
+    validation = input_pipeline.make_dataset(eval_files, config.transform, size, pad=several)
     callbacks = [
         StopOnBadLoss(config.train),
         keras.callbacks.ModelCheckpoint(

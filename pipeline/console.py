@@ -108,7 +108,7 @@ class RunView(logging.Handler):
             self._bar.update(
                 self._task, description=rich.markup.escape(line), total=progress.total or None, completed=progress.done
             )
-        elif time.monotonic() - self._printed >= _QUIET_S:
+        elif record.levelno >= logging.WARNING or time.monotonic() - self._printed >= _QUIET_S:
             self._printed = time.monotonic()
             self.console.print(line, markup=False)
 

@@ -48,7 +48,11 @@ def create_pipeline(
         locations: where data comes from and outputs go.
         metadata_connection: of ML Metadata; None where the runner has its own.
         beam_args: options for the steps that run on Beam.
+
+    Raises:
+        ConfigError: a setting of the model that Keras does not know.
     """
+    models.check(config.model)
     class_names = datasets.class_names(config.data.builder)
     example_gen = ExampleGen(
         builder=config.data.builder,
@@ -57,12 +61,11 @@ def create_pipeline(
         max_quarantined_fraction=config.data.max_quarantined_fraction,
         code_digest=code_digest("components.example_gen", datasets.module_of(config.data.builder)),
     )
-    schema_gen = SchemaGen(schema_text=datasets.schema_text(config.data.builder))
+    validation_digest = code_digest("components.validation")
+    schema_gen = SchemaGen(schema_text=datasets.schema_text(config.data.builder), code_digest=validation_digest)
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"])
     example_validator = ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"])
-    data_gate = DataGate(
-        anomalies=example_validator.outputs["anomalies"], code_digest=code_digest("components.validation")
-    ).with_id("DataGate")
+    data_gate = DataGate(anomalies=example_validator.outputs["anomalies"], code_digest=validation_digest).with_id("DataGate")
     transform = Transform(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],

@@ -9,7 +9,8 @@ import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from components.datasets.fake_voc import write_fake_voc
+from components.code_digest import code_digest
+from components.datasets import fake_voc
 from components.errors import VocsegError
 from pipeline import console, runs
 from pipeline.locations import Locations, locate
@@ -112,8 +113,8 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
 
     with runners.lock(locations.root), _no_arguments():
         if config.data.embedded and not locations.data:
-            folder = pathlib.Path(locations.work_dir) / "embedded"
-            write_fake_voc(folder)
+            folder = pathlib.Path(locations.work_dir) / f"embedded-{code_digest(fake_voc.__name__)[:8]}"
+            fake_voc.write_fake_voc(folder)
             locations = locations.with_data(str(folder))
         connection = runners.local_metadata(locations)
         pipeline = graph.create_pipeline(config, locations, connection, runners.LOCAL_BEAM_ARGS)
@@ -124,22 +125,22 @@ def _fill_in(summary: runs.Summary, config: PipelineConfig, locations: Locations
     """Reads metrics, verdict and places from what the components left."""
     from tfx.utils import path_utils
 
-    from components import evaluator, trainer
+    from components import evaluator, trainer, verdict
     from components.datasets import registry
     from components.example_gen import QUARANTINE_FILE, read_quarantine
 
     evaluation = steps["Evaluator"].outputs["evaluation"][0]
     split = evaluation.get_string_custom_property(evaluator.SPLIT_PROPERTY)
     class_names = registry.class_names(config.data.builder)
-    verdict = evaluator.read_verdict(evaluation.uri, split, config.evaluate, class_names)
-    summary.metrics, summary.baseline = runs.finite(verdict.metrics), runs.finite(verdict.baseline)
-    summary.verdict = {"blessed": verdict.blessed, "split": verdict.split, "reasons": list(verdict.reasons)}
+    decided = verdict.read_verdict(evaluation.uri, split, config.evaluate, class_names)
+    summary.metrics, summary.baseline = runs.finite(decided.metrics), runs.finite(decided.baseline)
+    summary.verdict = {"blessed": decided.blessed, "split": decided.split, "reasons": list(decided.reasons)}
     pushed = steps["Pusher"].outputs["pushed_model"][0]
     if pushed.get_int_custom_property("pushed"):
         summary.pushed = {
             "version": pushed.get_string_custom_property("pushed_version"),
             "path": pushed.get_string_custom_property("pushed_destination"),
-            "new": steps["Pusher"].status == "run",
+            "new": steps["Pusher"].status == "run" and pushed.get_int_custom_property("new_version") == 1,
         }
     quarantine = steps["ExampleGen"].outputs["quarantine"][0].uri
     summary.quarantined = len(read_quarantine(quarantine))

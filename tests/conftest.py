@@ -17,7 +17,7 @@ from components.datasets.fake_voc import write_fake_voc
 def shared_data() -> pathlib.Path:
     """The folder of real data sets. Not said: skip; said but wrong: fail, so that no skip hides a missing folder."""
     folder = os.environ.get("VOCSEG_SHARED_DATA")
-    if not folder:
+    if folder is None:
         pytest.skip("VOCSEG_SHARED_DATA is not set: no real data")
     if not os.path.isdir(folder):
         pytest.fail(f"VOCSEG_SHARED_DATA is {folder!r}, which is not a folder. Correct it, or unset it to skip these tests.")

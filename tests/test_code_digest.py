@@ -230,10 +230,24 @@ def test_unknown_module_is_named(package: Package, name: str) -> None:
         package.digest(name)
 
 
-def test_other_version_of_a_library_changes_the_digest(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("library", "counts"), [("keras", True), ("tfx", False)])
+def test_version_of_a_library_counts_where_it_is_imported(
+    make: Callable[[dict[str, str]], Package], monkeypatch: pytest.MonkeyPatch, library: str, counts: bool
+) -> None:
+    package = make({"__init__.py": "", "top.py": "from keras import layers\n"})
     before = package.digest()
     real = module.importlib.metadata.version
-    monkeypatch.setattr(module.importlib.metadata, "version", lambda name: "0.0" if name == "keras" else real(name))
+    monkeypatch.setattr(module.importlib.metadata, "version", lambda name: "0.0" if name == library else real(name))
+    assert (package.digest() != before) == counts
+
+
+def test_docstrings_of_any_kind_do_not_count(make: Callable[[dict[str, str]], Package]) -> None:
+    code = '{0}\nLIMIT = 3\n{0}\n\n\nclass A:\n    {0}\n    def f(self):\n        {0}\n        return "kept"\n'
+    package = make({"__init__.py": "", "top.py": code.format('"""One."""')})
+    before = package.digest()
+    package.write("top.py", code.format('"""Two."""'))
+    assert package.digest() == before
+    package.edit("top.py", '"kept"', '"lost"')
     assert package.digest() != before
 
 
@@ -316,7 +330,11 @@ def test_model_file_that_is_not_chosen_does_not_count() -> None:
             {"components.iou", "components.features"},
             {"components.trainer", "components.preprocessing", "components.models.unet", "components.transform"},
         ),
-        (("components.pusher",), {"components.errors"}, {"components.serving", "components.trainer", "components.evaluator"}),
+        (
+            ("components.pusher",),
+            set(),
+            {"components.errors", "components.serving", "components.trainer", "components.evaluator"},
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

@@ -18,7 +18,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.artifact import Artifact
 from tfx.utils import proto_utils
 
-from components import evaluator, features, iou
+from components import evaluator, features, iou, verdict
 from pipeline_config import EvaluateConfig
 
 CLASS_NAMES = ("background", "cat", "dog")
@@ -112,19 +112,19 @@ CANDIDATE = {"mean_iou": 0.3125, "pixel_accuracy": 0.8}
 
 
 def test_reason_says_that_the_floor_is_reached_and_that_there_was_no_baseline() -> None:
-    assert evaluator.explain(CANDIDATE, None, "test", GATE) == (
+    assert verdict.explain(CANDIDATE, None, "test", GATE) == (
         "mean IoU 0.3125 reaches the floor of 0.2500",
         "there is no earlier blessed model to compare with",
     )
 
 
 def test_reason_says_that_the_floor_is_missed() -> None:
-    reasons = evaluator.explain(CANDIDATE | {"mean_iou": 0.2}, None, "test", GATE)
+    reasons = verdict.explain(CANDIDATE | {"mean_iou": 0.2}, None, "test", GATE)
     assert reasons[0] == "mean IoU 0.2000 is below the floor of 0.2500"
 
 
 def test_score_on_the_floor_reaches_it() -> None:
-    assert "reaches" in evaluator.explain({"mean_iou": 0.25}, None, "test", GATE)[0]
+    assert "reaches" in verdict.explain({"mean_iou": 0.25}, None, "test", GATE)[0]
 
 
 @pytest.mark.parametrize(
@@ -136,19 +136,19 @@ def test_score_on_the_floor_reaches_it() -> None:
     ],
 )
 def test_reason_compares_with_the_baseline(baseline: float, expected: str) -> None:
-    floor, comparison = evaluator.explain(CANDIDATE, {"mean_iou": baseline}, "test", GATE)
+    floor, comparison = verdict.explain(CANDIDATE, {"mean_iou": baseline}, "test", GATE)
     assert floor == "mean IoU 0.3125 reaches the floor of 0.2500"
     assert comparison == expected
 
 
 def test_reason_says_where_the_validation_split_had_to_do() -> None:
-    reasons = evaluator.explain(CANDIDATE, None, "eval", GATE)
+    reasons = verdict.explain(CANDIDATE, None, "eval", GATE)
     assert reasons[-1] == "measured on the validation split, which also chose the epoch: the data set has no test split"
     assert len(reasons) == 3
 
 
 def test_reason_says_that_there_was_nothing_to_measure() -> None:
-    reasons = evaluator.explain({"mean_iou": math.nan}, {"mean_iou": 0.3}, "test", GATE)
+    reasons = verdict.explain({"mean_iou": math.nan}, {"mean_iou": 0.3}, "test", GATE)
     assert reasons == ("the mean IoU is not a number: there was no pixel to measure",)
 
 
@@ -214,7 +214,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
 
 def _evaluate(
     folder: pathlib.Path, splits: list[str], candidate: Artifact, baseline: Artifact | None, gate: EvaluateConfig
-) -> tuple[evaluator.Verdict, Artifact]:
+) -> tuple[verdict.Verdict, Artifact]:
     """Runs our executor; returns the verdict and the blessing."""
     examples = _artifact(standard_artifacts.Examples, folder / "examples")
     examples.split_names = artifact_utils.encode_split_names(splits)
@@ -235,7 +235,7 @@ def _evaluate(
     )
     evaluator.Executor(context).Do(inputs, {"evaluation": [evaluation], "blessing": [blessing]}, properties)
     split = evaluation.get_string_custom_property(evaluator.SPLIT_PROPERTY)
-    return evaluator.read_verdict(str(folder / "evaluation"), split, gate, CLASS_NAMES), blessing
+    return verdict.read_verdict(str(folder / "evaluation"), split, gate, CLASS_NAMES), blessing
 
 
 def test_test_split_is_measured_and_the_better_model_blessed(tmp_path: pathlib.Path, models: dict[str, Artifact]) -> None:

@@ -343,7 +343,8 @@ def test_refusal_names_each_pair_its_file_and_reason_and_the_remedy() -> None:
         "2 of 632 listed pairs cannot be used (allowed: 0.10%, data.max_quarantined_fraction):",
         "  train/000: /data/000.png: the mask does not exist",
         "  train/001: /data/001.png: the mask does not exist",
-        "Mend the files, take them off the lists, or, in a pipeline, allow a share: --set data.max_quarantined_fraction=0.05",
+        "Mend the files, take them off the lists, or, in a pipeline, "
+        "allow the share: --set data.max_quarantined_fraction=0.004",
     ]
 
 
@@ -520,3 +521,17 @@ def test_real_user_set_of_rgba_pngs_becomes_rgb(shared_data: pathlib.Path, tmp_p
     for example in good.values():
         assert _decode(example["image"]).shape == (example["image/height"], example["image/width"], 3)
         assert set(example["label/classes"]) <= {0, 1}
+
+
+def test_picture_with_a_very_long_side_is_refused_at_the_door() -> None:
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (20_000, 2)).save(buffer, "PNG")
+    with pytest.raises(ValueError, match="20000x2 pixels; a side may have 16384"):
+        encode_image(buffer.getvalue())
+
+
+def test_format_that_is_none_of_ours_is_not_even_opened() -> None:
+    """Pillow would start Ghostscript for PostScript, and raises errors of its own for a damaged DDS."""
+    for content in (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"DDS " + bytes(124)):
+        with pytest.raises(ValueError, match="the image cannot be read"):
+            encode_image(content)

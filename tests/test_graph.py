@@ -21,7 +21,7 @@ from components.example_gen import ExampleGen
 from components.trainer import TrainerConfig
 from pipeline.graph import create_pipeline, import_path
 from pipeline.locations import Locations
-from pipeline_config import TransformConfig, from_json, override, preset
+from pipeline_config import ConfigError, TransformConfig, from_json, override, preset
 
 LOCATIONS = Locations(root="/r", pipeline_name="mini.test", data="/data")
 STEPS = [
@@ -321,7 +321,7 @@ CODE = {
     "components.datasets.voc": {"ExampleGen"},
     "components.datasets.voc2007.builder": {"ExampleGen"},
     "components.datasets.examples": {"ExampleGen"},
-    "components.validation": {"DataGate"},
+    "components.validation": {"DataGate", "SchemaGen"},
     "components.transform": {"Transform"},
     "components.preprocessing": {"Transform", "Trainer"},
     "components.models.unet": {"Trainer"},
@@ -351,3 +351,10 @@ def test_change_of_code_concerns_only_the_steps_that_run_it(
 def test_other_place_of_outputs_concerns_where_things_are_written_only(pipeline: tfx_pipeline.Pipeline) -> None:
     other = Locations(root="/other", pipeline_name="mini.test", data="/data")
     assert _concerned(pipeline, create_pipeline(preset("mini"), other)) == {"ExampleGen", "Pusher"}
+
+
+@pytest.mark.parametrize("field", ["activation", "kernel_initializer"])
+def test_setting_that_keras_does_not_know_is_refused_before_any_step(field: str) -> None:
+    config = override(preset("mini"), {f"model.{field}": "rellu"})
+    with pytest.raises(ConfigError, match=f"model.{field}"):
+        create_pipeline(config, LOCATIONS)

@@ -145,3 +145,10 @@ def test_files_of_several_patterns_are_listed_in_order(files: list[str]) -> None
 def test_pattern_without_files_is_an_error_that_names_it(tmp_path: pathlib.Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"Split-train/\*"):
         input_pipeline.list_files([f"{tmp_path}/Split-train/*"])
+
+
+def test_last_batch_is_filled_up_with_void_pictures() -> None:
+    images, labels = input_pipeline.fill_up(tf.ones([1, 2, 3, 3]), tf.ones([1, 2, 3], tf.int32), 4)
+    assert images.shape == (4, 2, 3, 3) and labels.shape == (4, 2, 3)
+    assert tf.reduce_sum(images) == 18
+    assert np.array_equal(labels[1:], np.full((3, 2, 3), 255))

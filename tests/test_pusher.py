@@ -115,12 +115,12 @@ def test_copy_of_the_same_model_at_another_place_is_not_new(model: pathlib.Path,
     assert publish(other, shop) == Publication(first.path, first.digest, new=False)
 
 
-def test_model_that_returns_after_another_is_newest_again(tmp_path: pathlib.Path, shop: pathlib.Path) -> None:
+def test_model_that_returns_after_another_is_not_published_twice(tmp_path: pathlib.Path, shop: pathlib.Path) -> None:
     one, two = (write_model(tmp_path / str(seed), seed=seed) for seed in (1, 2))
     publications = [publish(model, shop) for model in (one, two, one)]
-    assert [publication.new for publication in publications] == [True] * 3
-    assert [publication.path for publication in publications] == versions(shop)
-    assert contents(versions(shop)[-1]) == contents(one)
+    assert [publication.new for publication in publications] == [True, True, False]
+    assert [publications[0].path, publications[1].path] == versions(shop)
+    assert publications[2].path == publications[0].path
 
 
 def test_newest_version_is_the_highest_number_not_the_last_name(tmp_path: pathlib.Path, shop: pathlib.Path) -> None:
@@ -128,7 +128,8 @@ def test_newest_version_is_the_highest_number_not_the_last_name(tmp_path: pathli
         shutil.copytree(write_model(tmp_path / str(seed), seed=seed), shop / name)
     assert [path.name for path in versions(shop)] == ["9", "10"]
     assert publish(tmp_path / "2", shop) == Publication(shop / "10", tree_digest(tmp_path / "2"), new=False)
-    assert publish(tmp_path / "1", shop).new
+    assert publish(tmp_path / "1", shop) == Publication(shop / "9", tree_digest(tmp_path / "1"), new=False)
+    assert int(publish(write_model(tmp_path / "3", seed=3), shop).path.name) > 10
 
 
 def test_version_that_was_tampered_with_is_published_anew(model: pathlib.Path, shop: pathlib.Path) -> None:

@@ -422,3 +422,12 @@ def test_metadata_beside_the_model_says_what_a_client_needs(served: Served) -> N
     assert metadata["class_names"][15] == "person"
     assert metadata["palette"][15] == [192, 128, 128]
     assert (metadata["ignore_label"], metadata["height_px"], metadata["width_px"]) == (255, 32, 48)
+
+
+@pytest.mark.parametrize("width", [20_000, 1_000_000])
+def test_picture_of_few_pixels_and_a_very_long_side_is_refused(width: int) -> None:
+    """The logits are as wide as the picture: 661 bytes of PNG once took 7.5 GiB."""
+    encoded = io.BytesIO()
+    PIL.Image.new("RGB", (width, 1)).save(encoded, "PNG")
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        serving.check_header(tf.constant(encoded.getvalue()), 32_000_000)

@@ -215,7 +215,8 @@ def _schema_artifact(folder: pathlib.Path) -> standard_artifacts.Schema:
     artifact = standard_artifacts.Schema()
     artifact.uri = str(folder)
     folder.mkdir()
-    SchemaGen.EXECUTOR_SPEC.executor_class().Do({}, {"schema": [artifact]}, {"schema_text": registry.schema_text(BUILDER)})
+    properties = {"schema_text": registry.schema_text(BUILDER), "code_digest": ""}
+    SchemaGen.EXECUTOR_SPEC.executor_class().Do({}, {"schema": [artifact]}, properties)
     return artifact
 
 

@@ -14,6 +14,8 @@ import pytest
 from etils import epath
 
 from components.datasets import voc
+from components.datasets.fake_voc import write_fake_voc
+from components.datasets.voc2007 import Voc2007Semantic
 from components.errors import DataError
 
 ROOT = pathlib.Path(voc.__file__).parents[2]
@@ -601,3 +603,21 @@ def test_real_user_set_with_ids_in_two_lists_is_found(shared_data: pathlib.Path)
     pairs = voc.pairs_by_split(voc.find_voc(shared_data / "farmland", 2007))
     assert {split: len(listed) for split, listed in pairs.items()} == {"train": 8, "validation": 4, "test": 0}
     assert len({p.key for p in pairs["train"]} & {p.key for p in pairs["validation"]}) == 2
+
+
+def test_extracted_folder_wins_over_archives_beside_it(tmp_path: pathlib.Path) -> None:
+    write_fake_voc(tmp_path, split_sizes={"train": 2, "val": 2, "test": 2})
+    assert voc.holds_voc(tmp_path, 2007)
+    (tmp_path / "VOCtrainval_06-Nov-2007.tar").write_bytes(b"not even an archive")
+    source = Voc2007Semantic(source=tmp_path, data_dir=tmp_path / "tfds")
+    assert source.source_digest() == voc.content_digest(voc.find_voc(tmp_path, 2007))
+
+
+def test_digest_takes_a_mask_that_is_a_folder_for_unreadable(tmp_path: pathlib.Path) -> None:
+    folder = write_fake_voc(tmp_path, split_sizes={"train": 2, "val": 2, "test": 2})
+    mask = folder / "SegmentationClass" / "2007_000000.png"
+    before = voc.content_digest(epath.Path(folder))
+    mask.unlink()
+    missing = voc.content_digest(epath.Path(folder))
+    mask.mkdir()
+    assert len({before, missing, voc.content_digest(epath.Path(folder))}) == 3

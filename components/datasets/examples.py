@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from components.datasets.voc import Pair
 from components.errors import DataError
 
 MAX_PIXELS = 178_956_970
-"""Pillow's own limit against decompression bombs; checked on the header, before anything is decoded."""
+"""Pillow's own limit against decompression bombs; checked on the header, before anything is decoded, as the sides are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +68,12 @@ def encode_image(encoded: bytes) -> tuple[bytes, int, int]:
             Transform and serving use.
     """
     try:
-        image = PIL.Image.open(io.BytesIO(encoded))
+        image = PIL.Image.open(io.BytesIO(encoded), formats=masks.FORMATS)
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise ValueError(f"the image has {width}x{height} pixels, more than {MAX_PIXELS}")
+        if max(width, height) > features.MAX_SIDE_PX:
+            raise ValueError(f"the image has {width}x{height} pixels; a side may have {features.MAX_SIDE_PX}")
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"the image has mode {image.mode}; expected 8 bits a channel")
         if image.format not in ("JPEG", "MPO") or image.mode != "RGB":  # MPO: a telephone's JPEG with a second picture.
@@ -195,6 +198,7 @@ def check_quarantine(quarantined: Sequence[Quarantined], listed: int, max_fracti
     """
     if not quarantined or len(quarantined) / listed <= max_fraction:
         return
+    enough = math.ceil(1000 * len(quarantined) / listed) / 1000
     shown = sorted(map(str, quarantined))[:limit]
     rest = [f"... and {len(quarantined) - limit} more"] if len(quarantined) > limit else []
     raise DataError(
@@ -207,5 +211,5 @@ def check_quarantine(quarantined: Sequence[Quarantined], listed: int, max_fracti
             ]
         )
         + "\nMend the files, take them off the lists, or, in a pipeline, "
-        + "allow a share: --set data.max_quarantined_fraction=0.05"
+        + f"allow the share: --set data.max_quarantined_fraction={enough:g}"
     )

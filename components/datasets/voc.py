@@ -37,6 +37,15 @@ class Pair:
     mask: str
 
 
+def holds_voc(folder: epath.PathLike, year: int) -> bool:
+    """Tells whether a folder is VOC's, its VOCdevkit or that one's parent."""
+    return any((candidate / _LISTS).exists() for candidate in _candidates(epath.Path(folder), year))
+
+
+def _candidates(folder: epath.Path, year: int) -> tuple[epath.Path, ...]:
+    return folder / "VOCdevkit" / f"VOC{year}", folder / f"VOC{year}", folder
+
+
 def find_voc(folder: epath.PathLike, year: int) -> epath.Path:
     """Returns the folder that holds the three parts of VOC, given itself, its VOCdevkit or that one's parent.
 
@@ -48,7 +57,7 @@ def find_voc(folder: epath.PathLike, year: int) -> epath.Path:
         raise DataError(f"The data folder {folder} does not exist. Give --data a folder that holds VOCdevkit/VOC{year}.")
     if not folder.is_dir():
         raise DataError(f"{folder} is a file. Give --data the folder that holds it.")
-    for candidate in (folder / "VOCdevkit" / f"VOC{year}", folder / f"VOC{year}", folder):
+    for candidate in _candidates(folder, year):
         if (candidate / _LISTS).exists():
             missing = [part for part in (_IMAGES, _MASKS) if not (candidate / part).exists()]
             if missing:
@@ -189,7 +198,10 @@ def content_digest(voc: epath.Path) -> str:
         digest.update(f"{split} {len(pairs)}\n".encode())
         for pair in pairs:
             for path in (epath.Path(pair.image), epath.Path(pair.mask)):
-                state = file_digest(path) if path.exists() else "missing"
+                try:
+                    state = file_digest(path)
+                except OSError as error:  # It goes to the quarantine, with its reason, when the examples are made.
+                    state = f"unreadable {error.errno}"
                 digest.update(f"{path.name} {state}\n".encode())
     return digest.hexdigest()
 

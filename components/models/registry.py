@@ -1,9 +1,9 @@
-"""Finds an architecture by name. To add one: write `components/models/<name>.py` with `build`, and a line here."""
+"""Finds an architecture by name. To add one: `components/models/<name>.py` with `build`, a line here and in `ModelConfig`."""
 
 import importlib
 from typing import TYPE_CHECKING
 
-from pipeline_config import ModelConfig
+from pipeline_config import ConfigError, ModelConfig
 
 if TYPE_CHECKING:
     import keras
@@ -23,6 +23,24 @@ def module_of(name: str) -> str:
     if name not in _MODULES:
         raise ValueError(f"There is no model {name!r}; there are {', '.join(_MODULES)}.")
     return _MODULES[name]
+
+
+def check(config: ModelConfig) -> None:
+    """Checks what only Keras knows, before any step of a pipeline runs.
+
+    Raises:
+        ConfigError: Keras has no activation or initialiser of that name.
+    """
+    import keras
+
+    for field, find in (("activation", keras.activations.get), ("kernel_initializer", keras.initializers.get)):
+        try:
+            find(getattr(config, field))
+        except ValueError:
+            raise ConfigError(
+                f"Keras has no {field} {getattr(config, field)!r} (model.{field}); "
+                f"the default is {getattr(ModelConfig(), field)}."
+            ) from None
 
 
 def build(config: ModelConfig, num_classes: int, height_px: int | None = None, width_px: int | None = None) -> "keras.Model":

