@@ -33,7 +33,7 @@ def to_network(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
 
 
 def make_dataset(
-    files: Sequence[str], config: TransformConfig, batch_size: int, shuffle_seed: int | None = None, pad: bool = False
+    files: Sequence[str], config: TransformConfig, batch_size: int, shuffle_seed: int | None = None, devices: int = 1
 ) -> tf.data.Dataset:
     """Returns batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]), with their number known.
 
@@ -41,8 +41,9 @@ def make_dataset(
         files: gzipped TFRecords from Transform.
         config: the size that Transform wrote.
         batch_size: records a batch; the last one may be smaller.
-        pad: fills the last batch up with void pictures, which count nowhere: on several devices none may get an empty share.
         shuffle_seed: shuffles records, anew each epoch, in an order that the seed decides; None: the files' order.
+        devices: among which each batch is divided; where there are several, batches are filled up with void pictures, which
+            count nowhere, to equal shares, as Keras demands.
     """
     names = tf.data.Dataset.from_tensor_slices(sorted(files))
     records = tf.data.TFRecordDataset(names, compression_type="GZIP", num_parallel_reads=None)
@@ -51,8 +52,9 @@ def make_dataset(
     examples = records.map(lambda record: to_network(*parse_record(record, config)), tf.data.AUTOTUNE, deterministic=True)
     steps = -(-count_records(files) // batch_size)  # Which Keras asks for, and a TFRecord does not tell.
     batches = examples.batch(batch_size)
-    if pad:
-        batches = batches.map(lambda images, labels: fill_up(images, labels, batch_size))
+    if devices > 1:
+        filled_size = -(-batch_size // devices) * devices
+        batches = batches.map(lambda images, labels: fill_up(images, labels, filled_size))
     batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
     return batches.prefetch(tf.data.AUTOTUNE)
 

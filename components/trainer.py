@@ -113,9 +113,9 @@ def fit(
     Raises:
         TrainingError: the loss became NaN or infinite.
     """
-    size, several = config.train.batch_size, model.distribute_strategy.num_replicas_in_sync > 1
-    train = input_pipeline.make_dataset(train_files, config.transform, size, config.train.seed, pad=several)
-    validation = input_pipeline.make_dataset(eval_files, config.transform, size, pad=several)
+    size, devices = config.train.batch_size, model.distribute_strategy.num_replicas_in_sync
+    train = input_pipeline.make_dataset(train_files, config.transform, size, config.train.seed, devices=devices)
+    validation = input_pipeline.make_dataset(eval_files, config.transform, size, devices=devices)
     callbacks = [
         StopOnBadLoss(config.train),
         keras.callbacks.ModelCheckpoint(

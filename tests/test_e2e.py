@@ -177,6 +177,10 @@ def test_floor_concerns_only_the_gate(first: dict, root: pathlib.Path, data: pat
     assert not summary["verdict"]["blessed"] and summary["pushed"] is None
     assert "is below the floor of 0.9900" in summary["stdout"]
     assert "not pushed" in summary["stdout"]
+    lower = ["--set=evaluate.min_mean_iou=0.000001", "--set=evaluate.max_mean_iou_drop=1"]
+    again = run(root, *SMALL, *lower, f"--data={data}", code=code)
+    assert executed(again) == ["Evaluator", "Pusher"]
+    assert again["pushed"] == first["pushed"] | {"new": False}  # Blessed anew, but a model is pushed once.
 
 
 def test_seed_concerns_training_and_the_baseline_is_the_blessed_model_before(
