@@ -13,7 +13,7 @@ from tfx.dsl.components.base import executor_spec
 from tfx.types import artifact_utils
 from tfx.utils import json_utils
 
-from components import features, iou_tfma
+from components import features, iou_tfma, progress, records
 from pipeline_config import EvaluateConfig
 
 CANDIDATE, BASELINE = tfma.CANDIDATE_KEY, tfma.BASELINE_KEY
@@ -80,6 +80,8 @@ class Executor(tfx_executor.Executor):
         splits = artifact_utils.decode_split_names(input_dict["examples"][0].split_names)
         split = features.TEST_SPLIT if features.TEST_SPLIT in splits else features.EVAL_SPLIT
         output_dict["evaluation"][0].set_string_custom_property(SPLIT_PROPERTY, split)
+        files = records.list_files([f"{uri}/*" for uri in artifact_utils.get_split_uris(input_dict["examples"], split)])
+        progress.report(0, records.count_records(files), iou_tfma.PROGRESS_UNIT)  # The metric does not know how many come.
         super().Do(input_dict, output_dict, exec_properties | {"example_splits": json_utils.dumps([split])})
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from components import features, preprocessing
+from components.records import count_records
 from pipeline_config import TransformConfig
 
 
@@ -74,21 +75,3 @@ def fill_up(images: tf.Tensor, labels: tf.Tensor, batch_size: int) -> tuple[tf.T
     images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
     labels = tf.pad(labels, [[0, missing], [0, 0], [0, 0]], constant_values=features.IGNORE_LABEL)
     return tf.ensure_shape(images, (batch_size, None, None, 3)), tf.ensure_shape(labels, (batch_size, None, None))
-
-
-def list_files(patterns: Sequence[str]) -> list[str]:
-    """Returns the files that match, sorted.
-
-    Raises:
-        FileNotFoundError: none does.
-    """
-    files = sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
-    if not files:
-        raise FileNotFoundError(f"No file matches {', '.join(patterns)}.")
-    return files
-
-
-def count_records(files: Sequence[str]) -> int:
-    """Returns how many records the files hold; reads them once."""
-    dataset = tf.data.TFRecordDataset(list(files), compression_type="GZIP")
-    return int(dataset.reduce(tf.constant(0, tf.int64), lambda count, _: count + 1))

@@ -17,6 +17,7 @@ from components import features, iou, progress
 
 MASK_KEY = "mask"
 ERROR_KEY = "error"
+PROGRESS_UNIT = "images"
 
 
 class MeanIoU(tfma.metrics.Metric):
@@ -109,7 +110,7 @@ class ConfusionMatrixCombiner(beam.CombineFn):
             errors = (*errors, f"{_filename(element)}: {error}")
         self._done += 1
         if self._done % 10 == 0:
-            progress.report(self._done, 0, "images")
+            progress.report(self._done, 0, PROGRESS_UNIT)
         return matrix, errors
 
     def _measure(self, element: metric_types.StandardMetricInputs) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components import features, input_pipeline, losses, progress, serving
+from components import features, input_pipeline, losses, progress, records, serving
 from components.errors import TrainingError
 from components.iou_keras import MeanIoU
 from components.models import registry
@@ -52,8 +52,8 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     config = from_json(TrainerConfig, fn_args.custom_config["trainer"])
     keras.utils.set_random_seed(config.train.seed)
-    train_files = input_pipeline.list_files(fn_args.train_files)
-    eval_files = input_pipeline.list_files(fn_args.eval_files)
+    train_files = records.list_files(fn_args.train_files)
+    eval_files = records.list_files(fn_args.eval_files)
     strategy = make_strategy()
     with mixed_precision(), strategy.scope():
         model = compile_model(config)

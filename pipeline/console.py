@@ -1,6 +1,7 @@
 """What a user sees of a run: progress, a table, a verdict. Everything else that is printed goes to the run's log."""
 
 import contextlib
+import dataclasses
 import logging
 import math
 import os
@@ -72,6 +73,7 @@ class RunView(logging.Handler):
         self._bar: rich.progress.Progress | None = None
         self._task = rich.progress.TaskID(0)
         self._title = ""
+        self._totals: dict[str, int] = {}  # What the running step said of a unit; who counts need not know the total.
         self._started = self._printed = 0.0
 
     @contextlib.contextmanager
@@ -88,6 +90,7 @@ class RunView(logging.Handler):
     def start(self, name: str, number: int = 0, total: int = 0) -> None:
         """Shows that a step begins: its name, its number from 1 and how many there are, if it is one of several."""
         self._title = f"[{number:>2}/{total}] {name}" if total else name
+        self._totals.clear()
         self._started = self._printed = time.monotonic()
         self._stop()
         if self.console.is_terminal:
@@ -101,6 +104,10 @@ class RunView(logging.Handler):
         progress = getattr(record, "progress", None)
         if not isinstance(progress, Progress):
             return
+        if progress.total:
+            self._totals[progress.unit] = progress.total
+        else:
+            progress = dataclasses.replace(progress, total=self._totals.get(progress.unit, 0))
         elapsed = time.monotonic() - self._started
         left = elapsed * (progress.total - progress.done) / progress.done if progress.total and progress.done else 0.0
         line = f"{self._title}  {progress}" + (f", about {seconds(left)} to go" if left >= 1 else "")

@@ -250,6 +250,22 @@ def test_no_time_to_go_where_there_is_none_to_tell(clock: _Clock, done: int, tot
     assert "to go" not in stream.getvalue()
 
 
+def test_total_that_a_step_said_before_holds_until_the_next_step(clock: _Clock) -> None:
+    view, stream = _view()
+    with view.listening():
+        view.start("Evaluator", 9, 10)
+        progress.report(0, 200, "images")
+        clock.now += 60
+        progress.report(50, 0, "images")
+        view.start("Other", 10, 10)
+        clock.now += 60
+        progress.report(50, 0, "images")
+    assert stream.getvalue().splitlines() == [
+        "[ 9/10] Evaluator  50/200 images, about 3 min 0 s to go",
+        "[10/10] Other  50 images",
+    ]
+
+
 def test_progress_is_heard_only_while_listening(clock: _Clock) -> None:
     view, stream = _view()
     view.start("[ 7/10] Trainer")

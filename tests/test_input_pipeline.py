@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import features, input_pipeline
+from components import features, input_pipeline, records
 from pipeline_config import TransformConfig
 
 CONFIG = TransformConfig(height_px=2, width_px=3)
@@ -128,23 +128,23 @@ def test_label_stays_with_its_image_when_shuffled(files: list[str]) -> None:
 
 
 def test_records_are_counted_over_all_files(files: list[str]) -> None:
-    assert input_pipeline.count_records(files) == 23
-    assert input_pipeline.count_records(files[1:]) == 11
+    assert records.count_records(files) == 23
+    assert records.count_records(files[1:]) == 11
 
 
 def test_file_without_records_counts_zero(tmp_path: pathlib.Path) -> None:
-    assert input_pipeline.count_records([_write(tmp_path / "empty.gz", range(0))]) == 0
+    assert records.count_records([_write(tmp_path / "empty.gz", range(0))]) == 0
 
 
 def test_files_of_several_patterns_are_listed_in_order(files: list[str]) -> None:
     folder = pathlib.Path(files[0]).parent
-    assert input_pipeline.list_files([f"{folder}/*1.gz", f"{folder}/*0.gz"]) == files
-    assert input_pipeline.list_files([f"{folder}/*1.gz", f"{folder}/nothing-*"]) == files[1:]
+    assert records.list_files([f"{folder}/*1.gz", f"{folder}/*0.gz"]) == files
+    assert records.list_files([f"{folder}/*1.gz", f"{folder}/nothing-*"]) == files[1:]
 
 
 def test_pattern_without_files_is_an_error_that_names_it(tmp_path: pathlib.Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"Split-train/\*"):
-        input_pipeline.list_files([f"{tmp_path}/Split-train/*"])
+        records.list_files([f"{tmp_path}/Split-train/*"])
 
 
 def test_last_batch_is_filled_up_with_void_pictures() -> None:

@@ -15,7 +15,7 @@ from tfx.proto import transform_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
-from components import features, input_pipeline, preprocessing, transform
+from components import features, input_pipeline, preprocessing, records, transform
 from components.datasets import registry as datasets
 from pipeline_config import TransformConfig, to_json
 
@@ -161,7 +161,7 @@ def test_transform_writes_every_record_of_every_split(transformed: tuple[pathlib
     folder, _ = transformed
     seed = 0
     for split, size in SPLIT_SIZES.items():
-        files = input_pipeline.list_files([f"{folder}/Split-{split}/*"])
+        files = records.list_files([f"{folder}/Split-{split}/*"])
         found = {}
         for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
             feature = tf.train.Example.FromString(record).features.feature
