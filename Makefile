@@ -10,7 +10,7 @@ export UV_SYSTEM_CERTS ?= true
 
 VENV := .venv
 # requirements-gpu.txt adds the CUDA packages: make install LOCK=requirements-gpu.txt. Later targets keep what was chosen.
-CHOSEN := $(shell cat $(VENV)/.lock 2>/dev/null)
+CHOSEN := $(shell cat $(VENV)/.chosen 2>/dev/null)
 LOCK := $(or $(CHOSEN),requirements.txt)
 PYTHON := $(VENV)/bin/python
 UV_VERSION := 0.13.8
@@ -61,7 +61,7 @@ $(UV):
 	$(PYTHON) -m pip install -q --disable-pip-version-check --target $(TOOLS).partial uv==$(UV_VERSION) && \
 	mv $(TOOLS).partial $(TOOLS)
 
-$(VENV)/.installed: $(LOCK) pyproject.toml $(if $(filter-out $(LOCK),$(CHOSEN)),another-lock) | $(UV)
+$(VENV)/.installed: $(LOCK) pyproject.toml $(if $(filter $(LOCK),$(CHOSEN)),,another-lock) | $(UV)
 	@echo "Bringing $(VENV) in line with $(LOCK). The first time this downloads 1.2 GB and takes 3.6 GB on disk."
 	$(call sync,$(LOCK))
 
@@ -76,10 +76,10 @@ define sync
     echo "The last installation was not finished: beginning anew."; \
     rm -rf $(VENV)/lib/python3.11/site-packages/*; \
 fi; \
-touch $(VENV)/.unfinished && \
+touch $(VENV)/.unfinished && rm -f $(VENV)/.installed $(VENV)/.installed-dev && \
 $(UV) pip sync -q --python $(PYTHON) --require-hashes --compile-bytecode $(1) && \
 $(UV) pip install -q --python $(PYTHON) --offline --no-deps --no-build-isolation -e . && \
-rm $(VENV)/.unfinished && echo $(LOCK) >$(VENV)/.lock && touch $@ || { echo "$(failed)" >&2; exit 1; }
+rm $(VENV)/.unfinished && echo $(LOCK) >$(VENV)/.chosen && touch $@ || { echo "$(failed)" >&2; exit 1; }
 @$(PYTHON) -m compileall -q $(CODE) || true
 endef
 

@@ -9,20 +9,20 @@ import pathlib
 from collections.abc import Iterator
 
 _FIRST_PARTY = "components"
-_NEUTRAL = ("components.errors", "components.progress", "components.datasets.registry", "components.models.registry")
+_NEUTRAL = ("components.errors", "components.progress", "components.datasets.registry", "components.models.names")
 """Modules that change no result: messages, and tables that find a module, which a step names itself."""
 
 _LIBRARIES = {
-    "PIL": "pillow",
-    "apache_beam": "apache-beam",
-    "keras": "keras",
-    "numpy": "numpy",
-    "tensorflow": "tensorflow",
-    "tensorflow_datasets": "tensorflow-datasets",
-    "tensorflow_model_analysis": "tensorflow-model-analysis",
-    "tfx": "tfx",
+    "PIL": ("pillow",),
+    "apache_beam": ("apache-beam",),
+    "keras": ("keras",),
+    "numpy": ("numpy",),
+    "tensorflow": ("tensorflow",),
+    "tensorflow_datasets": ("tensorflow-datasets",),
+    "tensorflow_model_analysis": ("tensorflow-model-analysis",),
+    "tfx": ("tfx", "tensorflow-transform"),  # TFX calls Transform's library for us.
 }
-"""The libraries whose version counts where they are imported, and the names of their distributions."""
+"""The libraries whose versions count where they are imported: what is imported, and the distributions behind it."""
 
 
 def code_digest(*modules: str) -> str:
@@ -43,7 +43,8 @@ def code_digest(*modules: str) -> str:
         digest.update(f"{name} {_tree_digest(_path(name))}\n".encode())
     imported = {name.split(".")[0] for module in names for name in _imported_names(module)}
     for library in sorted(imported & set(_LIBRARIES)):
-        digest.update(f"{library} {importlib.metadata.version(_LIBRARIES[library])}\n".encode())
+        for name in _LIBRARIES[library]:
+            digest.update(f"{name} {importlib.metadata.version(name)}\n".encode())
     return digest.hexdigest()
 
 

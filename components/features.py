@@ -24,6 +24,9 @@ VOID_FRACTION = "label/void_fraction"
 IGNORE_LABEL = 255
 """Pixels with this label count neither in the loss nor in a metric (VOC's void)."""
 
+MAX_PIXELS = 178_956_970
+"""Most pixels of a picture in the data: Pillow's own limit against decompression bombs."""
+
 MAX_SIDE_PX = 16_384
 """Longest side of a picture, in the data and in a request: memory grows with the width, however few the rows."""
 

@@ -43,8 +43,8 @@ def make_dataset(
         config: the size that Transform wrote.
         batch_size: records a batch; the last one may be smaller.
         shuffle_seed: shuffles records, anew each epoch, in an order that the seed decides; None: the files' order.
-        devices: among which each batch is divided; where there are several, batches are filled up with void pictures, which
-            count nowhere, to equal shares, as Keras demands.
+        devices: among which each batch is divided; where there are several, batches are filled up to equal shares, as Keras
+            demands, with void pictures. They count in no metric, but weaken the step in which a device gets only them.
     """
     names = tf.data.Dataset.from_tensor_slices(sorted(files))
     records = tf.data.TFRecordDataset(names, compression_type="GZIP", num_parallel_reads=None)

@@ -55,7 +55,7 @@ class Server(tf.Module):
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same from serialised tf.Examples with an `image`; of any size that ExampleGen lets pass."""
         parsed = tf.io.parse_example(examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
-        return self._predict(parsed[features.IMAGE], features.MAX_SIDE_PX**2)
+        return self._predict(parsed[features.IMAGE], features.MAX_PIXELS)
 
     def _predict(self, images: tf.Tensor, max_pixels: int) -> dict[str, tf.Tensor]:
         """Decodes each picture in a tf.data pipeline that drops the unreadable ones, then fills in the answers by index."""

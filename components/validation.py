@@ -1,27 +1,16 @@
-"""The curated schema as an artifact, and the gate that ExampleValidator lacks: it notes anomalies, and fails nothing."""
+"""The gate that ExampleValidator lacks: it notes anomalies, and fails nothing."""
 
 import os
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
-from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.errors import DataError
 
-SCHEMA_FILE = "schema.pbtxt"
 _ANOMALIES_FILE = "SchemaDiff.pb"
-
-
-@component
-def SchemaGen(
-    schema_text: Parameter[str], code_digest: Parameter[str], schema: OutputArtifact[standard_artifacts.Schema]
-) -> None:
-    """Publishes the schema that it is given; the text is a parameter, so that the cache notices an edit."""
-    del code_digest  # Only there for the cache.
-    with fileio.open(os.path.join(schema.uri, SCHEMA_FILE), "w") as file:
-        file.write(schema_text)
 
 
 @component

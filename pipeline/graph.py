@@ -18,11 +18,13 @@ from components.datasets import registry as datasets
 from components.evaluator import Evaluator, make_eval_config
 from components.example_gen import ExampleGen
 from components.features import EVAL_SPLIT, TRAIN_SPLIT
+from components.models import names
 from components.models import registry as models
 from components.pusher import Pusher
+from components.schema_gen import SchemaGen
 from components.trainer import TrainerConfig
 from components.transform import Transform
-from components.validation import DataGate, SchemaGen
+from components.validation import DataGate
 from pipeline.locations import Locations
 from pipeline_config import PipelineConfig, to_json
 
@@ -61,11 +63,14 @@ def create_pipeline(
         max_quarantined_fraction=config.data.max_quarantined_fraction,
         code_digest=code_digest("components.example_gen", datasets.module_of(config.data.builder)),
     )
-    validation_digest = code_digest("components.validation")
-    schema_gen = SchemaGen(schema_text=datasets.schema_text(config.data.builder), code_digest=validation_digest)
+    schema_gen = SchemaGen(
+        schema_text=datasets.schema_text(config.data.builder), code_digest=code_digest("components.schema_gen")
+    )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"])
     example_validator = ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"])
-    data_gate = DataGate(anomalies=example_validator.outputs["anomalies"], code_digest=validation_digest).with_id("DataGate")
+    data_gate = DataGate(
+        anomalies=example_validator.outputs["anomalies"], code_digest=code_digest("components.validation")
+    ).with_id("DataGate")
     transform = Transform(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
@@ -84,7 +89,7 @@ def create_pipeline(
         eval_args=trainer_pb2.EvalArgs(splits=[EVAL_SPLIT]),
         custom_config={
             "trainer": to_json(trainer_config),
-            "code_digest": code_digest("components.trainer", models.module_of(config.model.name)),
+            "code_digest": code_digest("components.trainer", names.module_of(config.model.name)),
         },
     )
     baseline = Resolver(

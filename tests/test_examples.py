@@ -211,7 +211,7 @@ def test_size_limit_is_ours_where_pillows_is_lifted(monkeypatch: pytest.MonkeyPa
 
 
 def test_picture_at_the_size_limit_is_taken_and_one_pixel_more_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examples, "MAX_PIXELS", 6)
+    monkeypatch.setattr(features, "MAX_PIXELS", 6)
     assert encode_image(_jpeg(2, 3))[1:] == (2, 3)
     with pytest.raises(ValueError, match="the image has 7x1 pixels, more than 6"):
         encode_image(_jpeg(1, 7))

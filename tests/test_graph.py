@@ -321,7 +321,8 @@ CODE = {
     "components.datasets.voc": {"ExampleGen"},
     "components.datasets.voc2007.builder": {"ExampleGen"},
     "components.datasets.examples": {"ExampleGen"},
-    "components.validation": {"DataGate", "SchemaGen"},
+    "components.validation": {"DataGate"},
+    "components.schema_gen": {"SchemaGen"},
     "components.transform": {"Transform"},
     "components.preprocessing": {"Transform", "Trainer"},
     "components.models.unet": {"Trainer"},
@@ -353,8 +354,11 @@ def test_other_place_of_outputs_concerns_where_things_are_written_only(pipeline:
     assert _concerned(pipeline, create_pipeline(preset("mini"), other)) == {"ExampleGen", "Pusher"}
 
 
-@pytest.mark.parametrize("field", ["activation", "kernel_initializer"])
-def test_setting_that_keras_does_not_know_is_refused_before_any_step(field: str) -> None:
-    config = override(preset("mini"), {f"model.{field}": "rellu"})
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [("activation", "rellu"), ("activation", "stft"), ("kernel_initializer", "he"), ("kernel_initializer", "constant_")],
+)
+def test_setting_that_keras_does_not_know_is_refused_before_any_step(field: str, name: str) -> None:
+    config = override(preset("mini"), {f"model.{field}": name})
     with pytest.raises(ConfigError, match=f"model.{field}"):
         create_pipeline(config, LOCATIONS)

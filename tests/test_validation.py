@@ -23,7 +23,8 @@ from components.datasets import registry, voc
 from components.datasets.examples import encode_example
 from components.errors import DataError
 from components.example_gen import make_builder
-from components.validation import SCHEMA_FILE, DataGate, SchemaGen, check_anomalies
+from components.schema_gen import SCHEMA_FILE, SchemaGen
+from components.validation import DataGate, check_anomalies
 
 BUILDER = "voc2007_semantic"
 GOOD: dict[str, list[Any]] = {

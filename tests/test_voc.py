@@ -613,6 +613,12 @@ def test_extracted_folder_wins_over_archives_beside_it(tmp_path: pathlib.Path) -
     assert source.source_digest() == voc.content_digest(voc.find_voc(tmp_path, 2007))
 
 
+def test_archives_win_over_a_folder_that_is_not_whole(tmp_path: pathlib.Path) -> None:
+    folder = write_fake_voc(tmp_path, split_sizes={"train": 2, "val": 2, "test": 2})
+    (folder / "ImageSets" / "Segmentation" / "test.txt").unlink()
+    assert not voc.holds_voc(tmp_path, 2007)
+
+
 def test_digest_takes_a_mask_that_is_a_folder_for_unreadable(tmp_path: pathlib.Path) -> None:
     folder = write_fake_voc(tmp_path, split_sizes={"train": 2, "val": 2, "test": 2})
     mask = folder / "SegmentationClass" / "2007_000000.png"

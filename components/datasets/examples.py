@@ -18,9 +18,6 @@ from components import features, masks, progress
 from components.datasets.voc import Pair
 from components.errors import DataError
 
-MAX_PIXELS = 178_956_970
-"""Pillow's own limit against decompression bombs; checked on the header, before anything is decoded, as the sides are."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Quarantined:
@@ -58,7 +55,7 @@ def encode_image(encoded: bytes) -> tuple[bytes, int, int]:
     """Checks a picture and brings it into the form of the contract.
 
     Args:
-        encoded: the file's bytes: anything that Pillow reads.
+        encoded: the file's bytes, in one of `masks.FORMATS`.
 
     Returns:
         Its own bytes if it is an RGB JPEG, else an RGB PNG of it; height and width in pixels.
@@ -70,8 +67,8 @@ def encode_image(encoded: bytes) -> tuple[bytes, int, int]:
     try:
         image = PIL.Image.open(io.BytesIO(encoded), formats=masks.FORMATS)
         width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise ValueError(f"the image has {width}x{height} pixels, more than {MAX_PIXELS}")
+        if width * height > features.MAX_PIXELS:
+            raise ValueError(f"the image has {width}x{height} pixels, more than {features.MAX_PIXELS}")
         if max(width, height) > features.MAX_SIDE_PX:
             raise ValueError(f"the image has {width}x{height} pixels; a side may have {features.MAX_SIDE_PX}")
         if image.mode.startswith(("I", "F")):
@@ -132,7 +129,7 @@ def _read(path: str, what: str) -> bytes:
         return epath.Path(path).read_bytes()
     except FileNotFoundError as error:
         raise _BadFileError(path, f"the {what} does not exist") from error
-    except (IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise _BadFileError(path, f"the {what} cannot be read: {error.strerror}") from error
 
 

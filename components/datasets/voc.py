@@ -38,8 +38,9 @@ class Pair:
 
 
 def holds_voc(folder: epath.PathLike, year: int) -> bool:
-    """Tells whether a folder is VOC's, its VOCdevkit or that one's parent."""
-    return any((candidate / _LISTS).exists() for candidate in _candidates(epath.Path(folder), year))
+    """Tells whether a folder is VOC's, its VOCdevkit or that one's parent, with all three lists, images and masks."""
+    parts = (_IMAGES, _MASKS, *(f"{_LISTS}/{name}.txt" for name in LISTS.values()))
+    return any(all((voc / part).exists() for part in parts) for voc in _candidates(epath.Path(folder), year))
 
 
 def _candidates(folder: epath.Path, year: int) -> tuple[epath.Path, ...]:

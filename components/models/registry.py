@@ -1,28 +1,13 @@
-"""Finds an architecture by name. To add one: `components/models/<name>.py` with `build`, a line here and in `ModelConfig`."""
+"""Builds an architecture by its name."""
 
 import importlib
 from typing import TYPE_CHECKING
 
+from components.models.names import module_of
 from pipeline_config import ConfigError, ModelConfig
 
 if TYPE_CHECKING:
     import keras
-
-_MODULES = {
-    "unet": "components.models.unet",
-    "unet_strided": "components.models.unet_strided",
-}
-
-
-def module_of(name: str) -> str:
-    """Returns the module that holds the architecture.
-
-    Raises:
-        ValueError: no such architecture.
-    """
-    if name not in _MODULES:
-        raise ValueError(f"There is no model {name!r}; there are {', '.join(_MODULES)}.")
-    return _MODULES[name]
 
 
 def check(config: ModelConfig) -> None:
@@ -33,10 +18,14 @@ def check(config: ModelConfig) -> None:
     """
     import keras
 
-    for field, find in (("activation", keras.activations.get), ("kernel_initializer", keras.initializers.get)):
+    tries = {
+        "activation": lambda name: keras.activations.get(name)(keras.ops.zeros((1, 1))),
+        "kernel_initializer": lambda name: keras.initializers.get(name)((3, 3, 1, 1)),
+    }
+    for field, attempt in tries.items():
         try:
-            find(getattr(config, field))
-        except ValueError:
+            attempt(getattr(config, field))
+        except Exception:  # Each of Keras' functions has its own for what it cannot do.
             raise ConfigError(
                 f"Keras has no {field} {getattr(config, field)!r} (model.{field}); "
                 f"the default is {getattr(ModelConfig(), field)}."

@@ -129,7 +129,7 @@ class Voc2007Semantic(tfds.core.GeneratorBasedBuilder):
 
 
 def _download(dl_manager: tfds.download.DownloadManager) -> list[epath.Path]:
-    progress.report(0, 0, "archives", f"downloading 0.9 GB from {_HOST}; --data DIR uses a copy of yours", at_once=True)
+    progress.report(0, 2, "archives", f"0.9 GB from {_HOST}, unless they are here from before", at_once=True)
     try:
         paths = dl_manager.download({name: f"{_HOST}/{name}" for name in ARCHIVES})
     except Exception as error:  # tfds, requests and urllib3 have each their own.
