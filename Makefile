@@ -79,7 +79,7 @@ fi; \
 touch $(VENV)/.unfinished && rm -f $(VENV)/.installed $(VENV)/.installed-dev && \
 $(UV) pip sync -q --python $(PYTHON) --require-hashes --compile-bytecode $(1) && \
 $(UV) pip install -q --python $(PYTHON) --offline --no-deps --no-build-isolation -e . && \
-rm $(VENV)/.unfinished && echo $(LOCK) >$(VENV)/.chosen && touch $@ || { echo "$(failed)" >&2; exit 1; }
+rm $(VENV)/.unfinished && echo $(LOCK) >$(VENV)/.chosen && touch $(VENV)/.installed && touch $@ || { echo "$(failed)" >&2; exit 1; }
 @$(PYTHON) -m compileall -q $(CODE) || true
 endef
 
