@@ -40,17 +40,25 @@ class DataConfig:
     """Which data set, and how much dirt is borne.
 
     Attributes:
-        builder: name of the registered TensorFlow Datasets builder.
+        spec: the data set's description: the name of a built-in one or the path of a TOML file; empty: the `vocseg.toml` in the
+            data folder, else what the folder looks like.
+        official: the built-in data set that is downloaded, or embedded, where no data folder is given.
+        span: of a data folder with `{SPAN}` in its path, which spans are meant: newest, last:N, A-B or A.
         name: name of the data set in the pipeline's name; empty: derived from the builder and the data folder. Models are
             compared only within one pipeline, so two folders never share a name unless it is given here.
         embedded: where no data folder is given, write and use the miniature set instead of downloading the official one.
         max_quarantined_fraction: share of the listed pairs, 0..1, that may be bad before the run fails.
+        max_drift: how far class shares, sizes and void shares may lie from those of the data accepted before, 0..1 (the
+            divergence of Jensen and Shannon; see components/drift.py). With 1 any change is borne.
     """
 
-    builder: str = "voc2007_semantic"
+    spec: str = ""
+    official: str = "voc2007"
+    span: str = "newest"
     name: str = ""
     embedded: bool = False
     max_quarantined_fraction: float = 0.0
+    max_drift: float = 0.3
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -62,6 +70,7 @@ class DataConfig:
             0 <= self.max_quarantined_fraction <= 1,
             f"data.max_quarantined_fraction is a share from 0 to 1; got {self.max_quarantined_fraction}.",
         )
+        _require(0 <= self.max_drift <= 1, f"data.max_drift lies in 0..1; got {self.max_drift}.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,6 +100,7 @@ class ModelConfig:
 
     Attributes:
         name: a file of `components/models`: unet or unet_strided.
+        head: softmax, a channel a class; or sigmoid, one channel for the second of two classes.
         filters: channels of the first level (unet).
         depth: number of poolings (unet); the input's sides must be multiples of 2**depth.
         dropout: rate at the two deepest levels (unet), 0..1.
@@ -99,6 +109,7 @@ class ModelConfig:
     """
 
     name: str = "unet"
+    head: str = "softmax"
     filters: int = 32
     depth: int = 4
     dropout: float = 0.3
@@ -108,6 +119,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Checks the ranges."""
         _require_one_of("model.name", self.name, ("unet", "unet_strided"))
+        _require_one_of("model.head", self.head, ("softmax", "sigmoid"))
         _require(self.filters > 0, f"model.filters must be positive; got {self.filters}.")
         _require(1 <= self.depth <= 7, f"model.depth must lie in 1..7; got {self.depth}.")
         _require(0 <= self.dropout < 1, f"model.dropout must lie in [0, 1); got {self.dropout}.")
@@ -322,5 +334,9 @@ def _restore(kind: Any, values: dict[str, Any]) -> Any:
         if dataclasses.is_dataclass(hints[name]):
             restored[name] = _restore(hints[name], value)
         else:
-            restored[name] = tuple(value) if isinstance(value, list) else value
+            restored[name] = _tuples(value)
     return kind(**restored)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

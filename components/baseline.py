@@ -1,7 +1,7 @@
-"""The baseline rule: the newest blessed model other than the candidate.
+"""The baseline rule, for models and for data: the newest blessed one other than the candidate.
 
 TFX's own "latest blessed model" may be the candidate itself, which then passes against itself, and after each push a rerun
-with nothing changed would evaluate and push once more.
+with nothing changed would evaluate and push once more. The same holds for data that the cache returns unchanged.
 """
 
 from collections.abc import Sequence
@@ -11,26 +11,46 @@ from tfx import types
 from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.dsl.io import fileio
 
-_BLESSED = "blessed"
+from components.validation import BLESSED, STATISTICS_ID
+
 _MODEL_ID = "current_model_id"
 
 
 def choose_baseline(
-    candidate: types.Artifact | None, models: Sequence[types.Artifact], blessings: Sequence[types.Artifact]
+    candidate: types.Artifact | None,
+    artifacts: Sequence[types.Artifact],
+    blessings: Sequence[types.Artifact],
+    id_property: str = _MODEL_ID,
 ) -> tuple[types.Artifact, types.Artifact] | None:
-    """Returns the newest blessed model other than the candidate, with its blessing; None where there is none.
+    """Returns the newest blessed artifact other than the candidate, with its blessing; None where there is none.
 
     Args:
-        candidate: the model in question.
-        models: all Model artifacts of the pipeline.
-        blessings: all ModelBlessing artifacts of the pipeline.
+        candidate: the model, or the statistics of the data, in question.
+        artifacts: all artifacts of the candidate's type in the pipeline.
+        blessings: all artifacts in the pipeline that bless them.
+        id_property: the blessings' property that says whom they bless.
     """
-    by_id = {model.id: model for model in models if candidate is None or model.id != candidate.id}
+    by_id = {artifact.id: artifact for artifact in artifacts if candidate is None or artifact.id != candidate.id}
     for blessing in sorted(blessings, key=lambda artifact: artifact.id, reverse=True):
-        model = by_id.get(blessing.get_int_custom_property(_MODEL_ID))
-        if blessing.get_int_custom_property(_BLESSED) == 1 and model is not None and fileio.exists(model.uri):
-            return model, blessing
+        blessed = by_id.get(blessing.get_int_custom_property(id_property))
+        if blessing.get_int_custom_property(BLESSED) == 1 and blessed is not None and fileio.exists(blessed.uri):
+            return blessed, blessing
     return None
+
+
+def _resolve(
+    inputs: dict[str, list[types.Artifact]], artifact_key: str, blessing_key: str, id_property: str
+) -> dict[str, list[types.Artifact]]:
+    """Applies `choose_baseline` to the dictionaries of TFX."""
+    candidates = inputs.get("candidate", [])
+    found = choose_baseline(
+        candidates[0] if candidates else None, inputs.get(artifact_key, []), inputs.get(blessing_key, []), id_property
+    )
+    return {
+        "candidate": candidates,
+        artifact_key: [found[0]] if found else [],
+        blessing_key: [found[1]] if found else [],
+    }
 
 
 class BaselineStrategy(ResolverStrategy):
@@ -39,14 +59,17 @@ class BaselineStrategy(ResolverStrategy):
     def resolve_artifacts(
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
-        """Applies `choose_baseline`."""
+        """Applies `choose_baseline` to models."""
         del store
-        candidates = input_dict.get("candidate", [])
-        found = choose_baseline(
-            candidates[0] if candidates else None, input_dict.get("model", []), input_dict.get("model_blessing", [])
-        )
-        return {
-            "candidate": candidates,
-            "model": [found[0]] if found else [],
-            "model_blessing": [found[1]] if found else [],
-        }
+        return _resolve(input_dict, "model", "model_blessing", _MODEL_ID)
+
+
+class DataBaselineStrategy(ResolverStrategy):
+    """Resolves the channels `candidate`, `statistics` and `data_blessing`; the last two to the baseline's, or to nothing."""
+
+    def resolve_artifacts(
+        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]]:
+        """Applies `choose_baseline` to statistics."""
+        del store
+        return _resolve(input_dict, "statistics", "data_blessing", STATISTICS_ID)

@@ -1,57 +1,58 @@
-"""ExampleGen: the examples of a TensorFlow Datasets builder as TFX splits, in one Beam job, and what could not be used."""
+"""ExampleGen: a data set as TFX splits, in one Beam job, what could not be used of it, and what was found in it."""
 
 import dataclasses
-import importlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import apache_beam as beam
-import tensorflow_datasets as tfds
 from etils import epath
 from tfx import types
-from tfx.components.example_gen import write_split
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, base_driver, executor_spec
+from tfx.dsl.io import fileio
 from tfx.orchestration import metadata
 from tfx.orchestration.portable import base_driver as portable_driver
 from tfx.orchestration.portable import data_types
-from tfx.proto import example_gen_pb2
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from components import features
-from components.datasets import registry
+from components.datasets import leaks, report
+from components.datasets.builder import SegmentationBuilder, make_builder, make_download_manager
 from components.datasets.examples import Quarantined, check_quarantine
+from components.datasets.generate import generate, same_files
+from components.datasets.layout import Pair
+from components.datasets.spec import from_json
 from components.errors import DataError
 
 SPLITS = {"train": features.TRAIN_SPLIT, "validation": features.EVAL_SPLIT, "test": features.TEST_SPLIT}
 """The builder's name of each split, and TFX's."""
 
 QUARANTINE_FILE = "quarantine.jsonl"
+REPORT_FILE = "report.json"
 
 
 class Quarantine(types.artifact.Artifact):
-    """The pairs that could not be used: `quarantine.jsonl`, a line each with split, key, file and reason."""
+    """The pairs that are not used: `quarantine.jsonl`, a line each with split, key, file, reason and cause."""
 
     TYPE_NAME = "Quarantine"
 
 
-def make_builder(name: str, source: str, work_dir: str) -> tfds.core.GeneratorBasedBuilder:
-    """Returns the builder; `source` is the data folder, or empty for the official download into `work_dir`."""
-    importlib.import_module(registry.module_of(name))
-    return tfds.builder(name, source=source or None, data_dir=work_dir)
+class DataReport(types.artifact.Artifact):
+    """What was found in the data: `report.json`, see `components.datasets.report`."""
+
+    TYPE_NAME = "DataReport"
 
 
-def make_download_manager(builder: tfds.core.GeneratorBasedBuilder, work_dir: str) -> tfds.download.DownloadManager:
-    """Returns tfds's manager, which downloads and extracts below `work_dir` and verifies the builder's checksums."""
-    return tfds.download.DownloadManager(
-        download_dir=os.path.join(work_dir, "downloads"),
-        url_infos=builder.url_infos,
-        dataset_name=builder.name,
-        force_checksums_validation=True,
-    )
+def _builder_of(properties: Mapping[str, Any]) -> SegmentationBuilder:
+    return make_builder(from_json(properties["spec"]), properties["source"], properties["span"], properties["work_dir"])
+
+
+def read_report(uri: str) -> report.Report:
+    """Returns what a DataReport artifact holds."""
+    return report.from_dict(json.loads((epath.Path(uri) / REPORT_FILE).read_text()))
 
 
 def read_quarantine(uri: str) -> list[Quarantined]:
@@ -70,10 +71,8 @@ class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
 
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
         """Returns the execution property `data_digest`."""
-        properties = execution_info.exec_properties
-        builder = make_builder(properties["builder"], properties["source"], properties["work_dir"])
         output = driver_output_pb2.DriverOutput()
-        output.exec_properties["data_digest"].string_value = builder.source_digest()
+        output.exec_properties["data_digest"].string_value = _builder_of(execution_info.exec_properties).source_digest()
         return output
 
 
@@ -89,57 +88,76 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Generates the examples.
 
         Raises:
-            DataError: the source does not hold the data set, or too many of its pairs are bad.
+            DataError: the source does not hold the data set, too many of its pairs are bad, or a picture stands in two splits.
         """
-        builder = make_builder(exec_properties["builder"], exec_properties["source"], exec_properties["work_dir"])
-        listed = builder.pairs_by_split(make_download_manager(builder, exec_properties["work_dir"]))
-        listed = {split: pairs for split, pairs in listed.items() if pairs}
+        builder = _builder_of(exec_properties)
+        pairs = builder.pairs_by_split(make_download_manager(builder, exec_properties["work_dir"]))
         examples = artifact_utils.get_single_instance(output_dict["examples"])
-        examples.split_names = artifact_utils.encode_split_names([SPLITS[split] for split in listed])
+        examples.split_names = artifact_utils.encode_split_names([SPLITS[split] for split in pairs])
         examples.set_string_custom_property("data_digest", exec_properties["data_digest"])
         examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
         examples.set_string_custom_property("file_format", "tfrecords_gzip")
-        quarantine_uri = artifact_utils.get_single_uri(output_dict["quarantine"])
-        with self._make_beam_pipeline() as pipeline:
-            quarantined = [
-                _write_split(pipeline, builder, split, pairs, artifact_utils.get_split_uri([examples], SPLITS[split]))
-                for split, pairs in listed.items()
-            ]
-            _ = (
-                quarantined
-                | "Quarantined" >> beam.Flatten()
-                | "To JSON" >> beam.Map(_to_json)
-                | "Write quarantine"
-                >> beam.io.WriteToText(os.path.join(quarantine_uri, QUARANTINE_FILE), shard_name_template="", num_shards=1)
-            )
-        bad = read_quarantine(quarantine_uri)
-        for record in bad:  # The error below names some of them; the log has them all.
-            logging.warning("Quarantined %s", record)
-        check_quarantine(bad, sum(map(len, listed.values())), exec_properties["max_quarantined_fraction"])
-        for split, pairs in listed.items():  # Nothing could be learned or measured on an empty split.
-            of_split = [record for record in bad if record.split == split]
-            if len(of_split) == len(pairs):
-                shown = "\n  ".join(map(str, of_split[:20]))
-                raise DataError(f"No usable pair is left of the {len(pairs)} in the split {split}:\n  {shown}\nMend the files.")
+        uris = {split: artifact_utils.get_split_uri([examples], SPLITS[split]) for split in pairs}
+        serialize = builder.info.features.serialize_example
+
+        def write(split: str, collection: beam.PCollection) -> None:
+            _write_split(split, collection, uris[split], serialize)
+
+        if builder.spec.leaks == "fail":  # Where the lists alone show it, at once.
+            leaks.check_leaks(same_files(pairs))
+        found = generate(self._make_beam_pipeline, builder.spec, pairs, self._get_tmp_dir(), write)
+        _write_text(output_dict["report"], REPORT_FILE, report.to_json(found))
+        _write_text(output_dict["quarantine"], QUARANTINE_FILE, "".join(_to_json(one) + "\n" for one in found.quarantined))
+        for record in (*found.quarantined, *found.near_duplicates):  # Errors name some of them; the log has them all.
+            logging.warning("%s: %s", type(record).__name__, record)
+        judge(found, pairs, exec_properties["max_quarantined_fraction"])
+
+
+def judge(found: report.Report, pairs: Mapping[str, Sequence[Pair]], max_quarantined_fraction: float) -> None:
+    """Fails where the data must not be trained on.
+
+    Args:
+        found: in the data.
+        pairs: the listed ones by split.
+        max_quarantined_fraction: share of bad pairs that is borne, 0..1.
+
+    Raises:
+        DataError: too many bad pairs, a split of which nothing is left, or a picture in two splits.
+    """
+    check_quarantine(found.quarantined, found.listed, max_quarantined_fraction)
+    for split in pairs:  # Nothing could be learned or measured on an empty split.
+        if not found.splits[split].generated:
+            shown = [str(record) for record in found.quarantined if record.split == split][:20]
+            first = f"No usable pair is left of the {found.splits[split].listed} in the split {split}:"
+            raise DataError("\n  ".join([first, *shown]) + "\nMend the files.")
+    if void := report.void_splits(found):
+        raise DataError(
+            f"No pixel has a class in the split {' and '.join(void)}: its masks are void all over. "
+            "`vocseg data check` shows what they hold; are mask.void_ids, mask.void_colors and mask.rest right?"
+        )
+    leaks.check_leaks(found.leaks)
 
 
 def _to_json(quarantined: Quarantined) -> str:
     return json.dumps(dataclasses.asdict(quarantined), sort_keys=True)
 
 
-def _write_split(
-    pipeline: beam.Pipeline, builder: tfds.core.GeneratorBasedBuilder, split: str, pairs: Sequence[Any], uri: str
-) -> beam.PCollection:
-    """Writes a split's records and returns its bad pairs."""
-    outputs = pipeline | f"Encode {split}" >> builder.encode_examples(split, pairs)
-    serialize = builder.info.features.serialize_example
+def _write_text(artifacts: list[types.Artifact], name: str, text: str) -> None:
+    path = epath.Path(artifact_utils.get_single_uri(artifacts)) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _write_split(split: str, examples: beam.PCollection, uri: str, serialize: Callable[[Any], bytes]) -> None:
+    """Writes a split's records where they were made: to bring them into another order would fill a worker's memory."""
+    if fileio.exists(uri):
+        fileio.rmtree(uri)
     _ = (
-        outputs["examples"]
+        examples
         | f"Drop keys {split}" >> beam.Values()
         | f"Serialize {split}" >> beam.Map(serialize).with_output_types(bytes)
-        | f"Write {split}" >> write_split.WriteSplit(uri, example_gen_pb2.FORMAT_TFRECORDS_GZIP)
+        | f"Write {split}" >> beam.io.WriteToTFRecord(os.path.join(uri, "data_tfrecord"), file_name_suffix=".gz")
     )
-    return outputs["quarantined"]
 
 
 class ExampleGenSpec(component_spec.ComponentSpec):
@@ -149,9 +167,11 @@ class ExampleGenSpec(component_spec.ComponentSpec):
     OUTPUTS: ClassVar[dict[str, Any]] = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "quarantine": component_spec.ChannelParameter(type=Quarantine),
+        "report": component_spec.ChannelParameter(type=DataReport),
     }
     PARAMETERS: ClassVar[dict[str, Any]] = {
-        "builder": component_spec.ExecutionParameter(type=str),
+        "spec": component_spec.ExecutionParameter(type=str),
+        "span": component_spec.ExecutionParameter(type=str),
         "source": component_spec.ExecutionParameter(type=str),
         "work_dir": component_spec.ExecutionParameter(type=str),
         "max_quarantined_fraction": component_spec.ExecutionParameter(type=float),
@@ -161,12 +181,13 @@ class ExampleGenSpec(component_spec.ComponentSpec):
 
 
 class ExampleGen(base_beam_component.BaseBeamComponent):
-    """Reads a data set through its builder; outputs `examples` (train, eval and, where there is one, test) and `quarantine`.
+    """Reads a data set; outputs `examples` (train, eval and, where there is one, test), `quarantine` and `report`.
 
     Args:
-        builder: the builder's registered name.
-        source: the data folder, or empty for the official download.
-        work_dir: where downloads and extracted archives go.
+        spec: the description, as JSON.
+        source: the data folder or pattern of spans, or empty for the official download.
+        span: which spans are meant, see `components.datasets.spans`.
+        work_dir: where downloads, extracted archives and remembered digests go.
         max_quarantined_fraction: share of the pairs that may be bad, 0..1.
         code_digest: of the code that makes the examples.
     """
@@ -175,15 +196,26 @@ class ExampleGen(base_beam_component.BaseBeamComponent):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
     DRIVER_CLASS = Driver
 
-    def __init__(self, *, builder: str, source: str, work_dir: str, max_quarantined_fraction: float, code_digest: str) -> None:
+    def __init__(
+        self,
+        *,
+        spec: str,
+        source: str,
+        span: str,
+        work_dir: str,
+        max_quarantined_fraction: float,
+        code_digest: str,
+    ) -> None:
         """Fills the specification."""
-        spec = ExampleGenSpec(
-            builder=builder,
+        component = ExampleGenSpec(
+            spec=spec,
             source=source,
+            span=span,
             work_dir=work_dir,
             max_quarantined_fraction=max_quarantined_fraction,
             code_digest=code_digest,
             examples=types.Channel(type=standard_artifacts.Examples),
             quarantine=types.Channel(type=Quarantine),
+            report=types.Channel(type=DataReport),
         )
-        super().__init__(spec=spec)
+        super().__init__(spec=component)

@@ -2,9 +2,9 @@
 
 | key | in the record | meaning |
 |---|---|---|
-| `image` | bytes | the encoded picture: a well-formed RGB JPEG's own bytes, else an RGB PNG |
-| `image/filename` | bytes | its file name, UTF-8; its stem is the example's key |
-| `image/height`, `image/width` | int64 | size in pixels |
+| `image` | bytes | the encoded picture: the file's own bytes if it is a JPEG or a PNG, else an RGB PNG |
+| `image/filename` | bytes | its file name, UTF-8; without its ending it is the example's key |
+| `image/height`, `image/width` | int64 | size in pixels, of a JPEG after it is turned as its EXIF tag says |
 | `label` | bytes | one-channel PNG of the picture's size: class ids 0..C-1, or 255 where void |
 | `label/classes` | int64 list | ids present, ascending, without 255 |
 | `label/void_fraction` | float32 | share of void pixels, 0..1 |
@@ -35,6 +35,9 @@ EVAL_SPLIT = "eval"
 TEST_SPLIT = "test"
 """Names of the splits in TFX; the builder's own are train, validation and test."""
 
+Color = tuple[int, int, int]
+"""(red, green, blue), 0..255."""
+
 METADATA_FILE = "assets.extra/vocseg.json"
 """In a SavedModel's folder, where TensorFlow ignores it: class names, palette, ignore label and size, for whoever predicts."""
 
@@ -64,7 +67,7 @@ VOC_CLASSES = (
 """The classes of PASCAL VOC in the order of their ids (Everingham et al. 2010)."""
 
 
-def voc_palette(size: int = 256) -> tuple[tuple[int, int, int], ...]:
+def voc_palette(size: int = 256) -> tuple[Color, ...]:
     """Returns VOC's colour map: entry i is the (red, green, blue), 0..255, of index i.
 
     The bits of the index are dealt to the three channels in turn, lowest bit of the index to the highest of the colour, as the

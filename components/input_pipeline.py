@@ -33,6 +33,15 @@ def to_network(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     return preprocessing.scale_image(image), tf.cast(label, tf.int32)
 
 
+SHUFFLE_BYTES = 256 << 20
+"""What the records that wait to be shuffled may take, whatever the size of the data set; on disk they are in no order."""
+
+
+def shuffle_buffer(config: TransformConfig) -> int:
+    """Returns how many records of a size are shuffled at a time."""
+    return max(1, SHUFFLE_BYTES // (4 * config.height_px * config.width_px))
+
+
 def make_dataset(
     files: Sequence[str], config: TransformConfig, batch_size: int, shuffle_seed: int | None = None, devices: int = 1
 ) -> tf.data.Dataset:
@@ -49,7 +58,7 @@ def make_dataset(
     names = tf.data.Dataset.from_tensor_slices(sorted(files))
     records = tf.data.TFRecordDataset(names, compression_type="GZIP", num_parallel_reads=None)
     if shuffle_seed is not None:
-        records = records.shuffle(4096, seed=shuffle_seed)
+        records = records.shuffle(shuffle_buffer(config), seed=shuffle_seed)
     examples = records.map(lambda record: to_network(*parse_record(record, config)), tf.data.AUTOTUNE, deterministic=True)
     steps = -(-count_records(files) // batch_size)  # Which Keras asks for, and a TFRecord does not tell.
     batches = examples.batch(batch_size)

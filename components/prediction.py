@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
-from components import features, masks
+from components import features, masks, preprocessing
 from components.errors import ModelError, VocsegError
 
 BATCH_SIZE = 16
@@ -65,7 +65,7 @@ class Model:
         return tuple(self._metadata["class_names"])
 
     @property
-    def palette(self) -> tuple[masks.Color, ...]:
+    def palette(self) -> tuple[features.Color, ...]:
         """Returns the colour of each class, (red, green, blue) in 0..255."""
         return tuple(tuple(color) for color in self._metadata["palette"])
 
@@ -76,21 +76,6 @@ class Model:
             (None, error.decode()) if error else (np.asarray(PIL.Image.open(io.BytesIO(mask))), "")
             for mask, error in zip(answer["mask"].numpy(), answer["error"].numpy(), strict=True)
         ]
-
-
-def overlay(image: np.ndarray, mask: np.ndarray, palette: Sequence[masks.Color]) -> np.ndarray:
-    """Tints a picture's objects with their class colours; background stays.
-
-    Args:
-        image: uint8 [H, W, 3].
-        mask: uint8 [H, W], ids.
-        palette: colour of each class.
-
-    Returns:
-        uint8 [H, W, 3].
-    """
-    tinted = (image.astype(np.uint16) + np.array(palette, np.uint16)[mask]) // 2
-    return np.where((mask > 0)[..., np.newaxis], tinted, image).astype(np.uint8)
 
 
 def output_paths(images: Iterable[pathlib.Path], out: pathlib.Path) -> dict[pathlib.Path, tuple[pathlib.Path, pathlib.Path]]:
@@ -136,10 +121,10 @@ def predict_files(model: Model, images: Sequence[pathlib.Path], out: pathlib.Pat
             if mask is None or content is None:
                 yield Prediction(image, None, "the file cannot be opened" if content is None else error, {})
                 continue
-            picture = tf.io.decode_image(content, channels=3, expand_animations=False).numpy()
+            picture = preprocessing.decode_image(content).numpy()
             mask_path, overlay_path = paths[image]
             _write(masks.to_palette_image(mask, model.palette), mask_path)
-            _write(PIL.Image.fromarray(overlay(picture, mask, model.palette)), overlay_path)
+            _write(PIL.Image.fromarray(masks.overlay(picture, mask, model.palette)), overlay_path)
             counts = np.bincount(mask.reshape(-1), minlength=len(model.class_names))
             pixels = {name: int(count) for name, count in zip(model.class_names, counts, strict=True) if count}
             yield Prediction(image, mask_path, "", pixels)

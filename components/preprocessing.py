@@ -2,23 +2,25 @@
 
 import tensorflow as tf
 
+from components import orientation
 from pipeline_config import TransformConfig
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG or PNG.
+    """Decodes a JPEG or PNG; a JPEG is turned upright as its EXIF orientation says, other formats are not.
 
     Args:
         encoded: string [], the file's bytes.
 
     Returns:
-        uint8 [H, W, 3], RGB, 0..255; grey pictures are repeated on three channels, alpha is dropped.
+        uint8 [H, W, 3], RGB, 0..255, of the turned size; grey pictures are repeated on three channels, alpha is dropped.
 
     Raises:
         tf.errors.InvalidArgumentError: not such a picture, or truncated.
     """
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, [None, None, 3])
+    image = tf.ensure_shape(image, [None, None, 3])
+    return orientation.apply_orientation(image, orientation.read_orientation(encoded))
 
 
 def resize_image(image: tf.Tensor, config: TransformConfig) -> tf.Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from components import features, masks, preprocessing
+from components import features, preprocessing
 from pipeline_config import ServingConfig, TransformConfig
 
 _STRIP_ROWS = 64
@@ -163,7 +163,7 @@ def save(
     transform: TransformConfig,
     serving: ServingConfig,
     class_names: Sequence[str],
-    palette: Sequence[masks.Color],
+    palette: Sequence[features.Color],
 ) -> None:
     """Writes the SavedModel and its metadata.
 

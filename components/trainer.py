@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -35,6 +35,7 @@ class TrainerConfig:
         train: the fit.
         serving: limits of the exported model.
         class_names: in the order of the ids.
+        palette: colour of each class.
     """
 
     transform: TransformConfig
@@ -42,6 +43,7 @@ class TrainerConfig:
     train: TrainConfig
     serving: ServingConfig
     class_names: tuple[str, ...]
+    palette: tuple[features.Color, ...]
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -61,10 +63,11 @@ def run_fn(fn_args: FnArgs) -> None:
     fit(model, config, train_files, eval_files, fn_args.model_run_dir, weights)
     best = registry.build(config.model, len(config.class_names))
     best.load_weights(weights)
-    write_picture(draw_panel(best, panel_pairs(eval_files, config)), os.path.join(fn_args.model_run_dir, PICTURE_FILE))
+    write_picture(
+        draw_panel(best, panel_pairs(eval_files, config), config.palette), os.path.join(fn_args.model_run_dir, PICTURE_FILE)
+    )
     artifact = os.path.dirname(fn_args.serving_model_dir)
-    palette = features.voc_palette(len(config.class_names))
-    serving.save(best, fn_args.serving_model_dir, config.transform, config.serving, config.class_names, palette)
+    serving.save(best, fn_args.serving_model_dir, config.transform, config.serving, config.class_names, config.palette)
     tf.io.gfile.makedirs(os.path.join(artifact, os.path.dirname(WEIGHTS_FILE)))
     tf.io.gfile.rename(weights, os.path.join(artifact, WEIGHTS_FILE))
     with tf.io.gfile.GFile(os.path.join(artifact, CONFIG_FILE), "w") as file:
@@ -122,7 +125,7 @@ def fit(
             weights, monitor="val_mean_iou", mode="max", save_best_only=True, save_weights_only=True
         ),
         keras.callbacks.TensorBoard(log_dir, write_graph=False),
-        Panel(panel_pairs(eval_files, config), os.path.join(log_dir, "panel")),
+        Panel(panel_pairs(eval_files, config), os.path.join(log_dir, "panel"), config.palette),
         ReportProgress(config.train.epochs, int(train.cardinality())),
     ]
     model.fit(train, validation_data=validation, epochs=config.train.epochs, callbacks=callbacks, shuffle=False, verbose=0)
@@ -198,12 +201,13 @@ def panel_pairs(files: list[str], config: TrainerConfig) -> tf.data.Dataset:
     return input_pipeline.make_dataset(files, config.transform, config.train.panel_images).take(1)
 
 
-def draw_panel(model: keras.Model, pairs: tf.data.Dataset) -> np.ndarray:
+def draw_panel(model: keras.Model, pairs: tf.data.Dataset, palette: Sequence[features.Color]) -> np.ndarray:
     """Draws a row an image: picture, truth, prediction.
 
     Args:
         model: to logits.
         pairs: one batch of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]).
+        palette: colour of each class.
 
     Returns:
         uint8 [B, H, 3 W, 3].
@@ -211,7 +215,8 @@ def draw_panel(model: keras.Model, pairs: tf.data.Dataset) -> np.ndarray:
     images, labels = next(iter(pairs))
     prediction = np.argmax(model(images, training=False), axis=-1)
     picture = np.round(np.asarray(images) * 255).astype(np.uint8)
-    colors = np.array(features.voc_palette(), np.uint8)
+    colors = np.array(features.voc_palette(), np.uint8)  # The last is void's.
+    colors[: len(palette)] = palette
     return np.concatenate([picture, colors[np.asarray(labels)], colors[prediction]], axis=2)
 
 
@@ -224,15 +229,16 @@ def write_picture(panel: np.ndarray, path: str) -> None:
 class Panel(keras.callbacks.Callback):
     """Draws a panel to TensorBoard after each epoch."""
 
-    def __init__(self, pairs: tf.data.Dataset, log_dir: str) -> None:
+    def __init__(self, pairs: tf.data.Dataset, log_dir: str, palette: Sequence[features.Color]) -> None:
         """Takes one batch of validation pairs."""
         super().__init__()
         self._pairs = pairs
+        self._palette = palette
         self._writer = tf.summary.create_file_writer(log_dir)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Predicts and draws."""
-        panel = draw_panel(self.model, self._pairs)
+        panel = draw_panel(self.model, self._pairs, self._palette)
         with self._writer.as_default(step=epoch):
             tf.summary.image("image, truth, prediction", panel, max_outputs=len(panel))
             self._writer.flush()

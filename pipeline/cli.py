@@ -58,7 +58,10 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the pipeline: data to a blessed, pushed model")
     _add_config_arguments(run)
-    run.add_argument("--data", metavar="DIR", help="folder with VOCdevkit/VOC2007 or the official tar files")
+    run.add_argument("--data", metavar="DIR", help="the data folder; {SPAN} in its path stands for a number")
+    run.add_argument("--spec", metavar="SPEC", help="short for --set data.spec=SPEC: a TOML file or a built-in data set")
+    run.add_argument("--span", metavar="SPAN", help="short for --set data.span=SPAN: newest (default), last:N, A-B or A")
+    run.add_argument("--verify", action="store_true", help="read all data again instead of trusting size and time stamp")
     run.add_argument("--summary", metavar="FILE", help="write what happened as JSON")
     _add_root(run)
     _finish(run, _run)
@@ -71,6 +74,26 @@ def _parser() -> argparse.ArgumentParser:
     _add_root(runs)
     _finish(runs, _runs)
 
+    data = commands.add_parser("data", help="check a data set, describe it, draw it")
+    of_data = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    check = of_data.add_parser("check", help="read it all, and tell what was found; exits with 1 where it is not clean")
+    _add_data_arguments(check)
+    check.add_argument("--json", metavar="FILE", help="write the report as JSON (-: to standard output)")
+    _finish(check, _data_check)
+
+    init = of_data.add_parser("init", help="guess its description, and write it down as TOML")
+    init.add_argument("data", metavar="DIR", help="the data folder")
+    init.add_argument("--output", metavar="FILE", help="where the TOML goes (default: DIR/vocseg.toml)")
+    _finish(init, _data_init)
+
+    show = of_data.add_parser("show", help="draw pictures, masks and overlays with a legend")
+    _add_data_arguments(show)
+    show.add_argument("--output", metavar="FILE", default="contact_sheet.png", help="the PNG (default: %(default)s)")
+    show.add_argument("--split", choices=("train", "validation", "test"), help="draw only this one")
+    show.add_argument("--count", metavar="N", type=int, default=8, help="how many pairs (default: %(default)s)")
+    show.add_argument("--seed", metavar="N", type=int, default=0, help="which ones (default: %(default)s)")
+    _finish(show, _data_show)
+
     predict = commands.add_parser("predict", help="masks and overlays for pictures")
     predict.add_argument("images", nargs="+", metavar="IMAGE", type=pathlib.Path)
     predict.add_argument("--model", metavar="DIR", type=pathlib.Path, help="a pushed version (default: the newest)")
@@ -78,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_root(predict)
     _finish(predict, _predict)
     return parser
+
+
+def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DIR", help="the data folder; {SPAN} in its path stands for a number")
+    parser.add_argument("--spec", metavar="SPEC", default="", help="its description: a TOML file or a built-in data set")
+    parser.add_argument("--span", metavar="SPAN", default="newest", help="newest (default), last:N, A-B or A")
 
 
 def _add_root(parser: argparse.ArgumentParser) -> None:
@@ -102,9 +131,13 @@ def _effective_config(arguments: argparse.Namespace) -> pipeline_config.Pipeline
     Raises:
         ConfigError: a preset, field or value that cannot be.
     """
-    assignments = {
-        name: value for name, value in (("train.epochs", arguments.epochs), ("train.seed", arguments.seed)) if value is not None
+    short = {
+        "train.epochs": arguments.epochs,
+        "train.seed": arguments.seed,
+        "data.spec": getattr(arguments, "spec", None),
+        "data.span": getattr(arguments, "span", None),
     }
+    assignments = {name: value for name, value in short.items() if value is not None}
     for text in arguments.set:
         name, separator, value = text.partition("=")
         if not separator:
@@ -117,7 +150,28 @@ def _run(arguments: argparse.Namespace) -> int:
     config = _effective_config(arguments)
     from pipeline.run import run
 
-    run(config, arguments.root, arguments.data, arguments.summary)
+    run(config, arguments.root, arguments.data, arguments.summary, arguments.verify)
+    return 0
+
+
+def _data_check(arguments: argparse.Namespace) -> int:
+    from pipeline.data import check
+
+    return check(arguments.data, arguments.spec, arguments.span, arguments.json)
+
+
+def _data_init(arguments: argparse.Namespace) -> int:
+    from pipeline.data import init
+
+    init(arguments.data, arguments.output)
+    return 0
+
+
+def _data_show(arguments: argparse.Namespace) -> int:
+    from pipeline.data import show
+
+    choice = (arguments.split, arguments.count, arguments.seed)
+    show(arguments.data, arguments.spec, arguments.span, arguments.output, *choice)
     return 0
 
 

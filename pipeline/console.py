@@ -28,11 +28,12 @@ _QUIET_S = 10.0
 
 
 @contextlib.contextmanager
-def output_to(log: pathlib.Path) -> Iterator[TextIO]:
-    """Sends all that this process prints, from C++ too, to a file; yields the standard output as it was.
+def output_to(log: pathlib.Path, shown: int = 1) -> Iterator[TextIO]:
+    """Sends all that this process prints, from C++ too, to a file; yields the standard output or error as it was.
 
     Args:
         log: the file; made, or continued.
+        shown: 1 for the standard output, 2 for the standard error.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -47,7 +48,7 @@ def output_to(log: pathlib.Path) -> Iterator[TextIO]:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
-        with warnings.catch_warnings(), os.fdopen(os.dup(saved[0]), "w") as stream:
+        with warnings.catch_warnings(), os.fdopen(os.dup(saved[shown - 1]), "w") as stream:
             yield stream
     finally:
         root.removeHandler(handler)
@@ -75,6 +76,7 @@ class RunView(logging.Handler):
         self._title = ""
         self._totals: dict[str, int] = {}  # What the running step said of a unit; who counts need not know the total.
         self._started = self._printed = 0.0
+        self._finished = ""  # The unit that was counted to its end.
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -91,6 +93,7 @@ class RunView(logging.Handler):
         """Shows that a step begins: its name, its number from 1 and how many there are, if it is one of several."""
         self._title = f"[{number:>2}/{total}] {name}" if total else name
         self._totals.clear()
+        self._finished = ""
         self._started = self._printed = time.monotonic()
         self._stop()
         if self.console.is_terminal:
@@ -110,6 +113,9 @@ class RunView(logging.Handler):
             progress = dataclasses.replace(progress, total=self._totals.get(progress.unit, 0))
         elapsed = time.monotonic() - self._started
         left = elapsed * (progress.total - progress.done) / progress.done if progress.total and progress.done else 0.0
+        if progress.total and progress.done >= progress.total and progress.unit != self._finished:
+            # What is counted next, for instance another split, starts here; its pace is not slowed by what was before.
+            self._finished, self._started = progress.unit, time.monotonic()
         line = f"{self._title}  {progress}" + (f", about {seconds(left)} to go" if left >= 1 else "")
         if self._bar:
             self._bar.update(
@@ -179,7 +185,15 @@ def show_result(console: rich.console.Console, summary: Summary) -> None:
         for reason in summary.verdict["reasons"]:
             console.print(f"  - {reason}", markup=False)
     if summary.quarantined:
-        console.print(f"{summary.quarantined} listed pairs could not be used: {summary.paths['quarantine']}", markup=False)
+        console.print(
+            f"{summary.quarantined} of {summary.listed} listed pairs are not used: {summary.paths['quarantine']}", markup=False
+        )
+    if summary.near_duplicates:
+        console.print(
+            f"{summary.near_duplicates} pair(s) of pictures in two splits look alike, at which a score flatters: "
+            f"{summary.paths['data report']}",
+            markup=False,
+        )
     executed = sum(step["status"] == "run" for step in summary.steps)
     if summary.steps and not executed:
         console.print("Nothing was executed: data, code and configuration are as in an earlier run.")

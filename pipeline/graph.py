@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tfx.components import ExampleValidator, StatisticsGen, Trainer
+from tfx.components import DistributionValidator, ExampleValidator, StatisticsGen, Trainer
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.metadata import ConnectionConfigType
@@ -12,9 +12,11 @@ from tfx.types import Channel, standard_artifacts
 
 from components import trainer as trainer_module
 from components import transform as transform_module
-from components.baseline import BaselineStrategy
+from components.baseline import BaselineStrategy, DataBaselineStrategy
 from components.code_digest import code_digest
 from components.datasets import registry as datasets
+from components.datasets.spec import DatasetSpec
+from components.drift import make_drift_config
 from components.evaluator import Evaluator, make_eval_config
 from components.example_gen import ExampleGen
 from components.features import EVAL_SPLIT, TRAIN_SPLIT
@@ -24,7 +26,7 @@ from components.pusher import Pusher
 from components.schema_gen import SchemaGen
 from components.trainer import TrainerConfig
 from components.transform import Transform
-from components.validation import DataGate
+from components.validation import DataBlessing, DataGate
 from pipeline.locations import Locations
 from pipeline_config import PipelineConfig, to_json
 
@@ -37,6 +39,7 @@ def import_path(function: Callable[..., Any]) -> str:
 def create_pipeline(
     config: PipelineConfig,
     locations: Locations,
+    spec: DatasetSpec,
     metadata_connection: ConnectionConfigType | None = None,
     beam_args: Sequence[str] = (),
 ) -> tfx_pipeline.Pipeline:
@@ -48,39 +51,60 @@ def create_pipeline(
     Args:
         config: the run.
         locations: where data comes from and outputs go.
+        spec: the data set's description.
         metadata_connection: of ML Metadata; None where the runner has its own.
         beam_args: options for the steps that run on Beam.
 
     Raises:
         ConfigError: a setting of the model that Keras does not know.
     """
-    models.check(config.model)
-    class_names = datasets.class_names(config.data.builder)
+    models.check(config.model, len(spec.classes))
+    builder = datasets.builder_of(spec)
     example_gen = ExampleGen(
-        builder=config.data.builder,
+        spec=to_json(spec),
         source=locations.data,
+        span=config.data.span,
         work_dir=locations.work_dir,
         max_quarantined_fraction=config.data.max_quarantined_fraction,
-        code_digest=code_digest("components.example_gen", datasets.module_of(config.data.builder)),
+        code_digest=code_digest("components.example_gen", datasets.module_of(builder)),
     )
-    schema_gen = SchemaGen(
-        schema_text=datasets.schema_text(config.data.builder), code_digest=code_digest("components.schema_gen")
-    )
+    schema_gen = SchemaGen(schema_text=datasets.schema_text(builder, spec), code_digest=code_digest("components.schema_gen"))
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"])
     example_validator = ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"])
+    data_baseline = Resolver(
+        strategy_class=DataBaselineStrategy,
+        candidate=statistics_gen.outputs["statistics"],
+        statistics=Channel(type=standard_artifacts.ExampleStatistics),
+        data_blessing=Channel(type=DataBlessing),
+    ).with_id("DataBaseline")
+    distribution_validator = DistributionValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        baseline_statistics=data_baseline.outputs["statistics"].as_optional(),  # The first run has none.
+        config=make_drift_config(config.data.max_drift),
+    )
     data_gate = DataGate(
-        anomalies=example_validator.outputs["anomalies"], code_digest=code_digest("components.validation")
+        statistics=statistics_gen.outputs["statistics"],
+        baseline_statistics=data_baseline.outputs["statistics"],
+        anomalies=example_validator.outputs["anomalies"],
+        drift=distribution_validator.outputs["anomalies"],
+        code_digest=code_digest("components.validation"),
     ).with_id("DataGate")
     transform = Transform(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         preprocessing_fn=import_path(transform_module.preprocessing_fn),
         splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN_SPLIT], transform=[TRAIN_SPLIT, EVAL_SPLIT]),
+        disable_statistics=True,  # Nothing reads them, and they would wait, with all pictures in memory, for the write to end.
         custom_config={"transform": to_json(config.transform), "code_digest": code_digest("components.transform")},
     )
     transform.add_upstream_node(data_gate)
     trainer_config = TrainerConfig(
-        transform=config.transform, model=config.model, train=config.train, serving=config.serving, class_names=class_names
+        transform=config.transform,
+        model=config.model,
+        train=config.train,
+        serving=config.serving,
+        class_names=spec.classes,
+        palette=spec.palette,
     )
     trainer = Trainer(
         run_fn=import_path(trainer_module.run_fn),
@@ -102,7 +126,7 @@ def create_pipeline(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=make_eval_config(config.evaluate, class_names, code_digest("components.iou_tfma", "components.evaluator")),
+        eval_config=make_eval_config(config.evaluate, spec.classes, code_digest("components.iou_tfma", "components.evaluator")),
     )
     pusher = Pusher(
         model=trainer.outputs["model"],
@@ -110,7 +134,8 @@ def create_pipeline(
         destination=locations.models,
         code_digest=code_digest("components.pusher"),
     )
-    data_steps = [example_gen, schema_gen, statistics_gen, example_validator, data_gate, transform]
+    statistics_steps = [statistics_gen, example_validator, data_baseline, distribution_validator]
+    data_steps = [example_gen, schema_gen, *statistics_steps, data_gate, transform]
     model_steps = [trainer, baseline, evaluator, pusher]
     return tfx_pipeline.Pipeline(
         pipeline_name=locations.pipeline_name,

@@ -6,6 +6,8 @@ import os
 import pathlib
 import re
 
+from components.datasets.digests import DIGESTS_FILE
+from components.datasets.files import is_remote
 from pipeline_config import PipelineConfig
 
 
@@ -16,7 +18,7 @@ class Locations:
     Attributes:
         root: everything that runs write lies below it.
         pipeline_name: preset and data set; models are compared only within one pipeline.
-        data: the data folder, or "" for the official download.
+        data: the data folder, which may be a pattern of spans or remote, or "" for the official download.
     """
 
     root: str
@@ -48,6 +50,11 @@ class Locations:
         return os.path.join(self.root, "data")
 
     @property
+    def digests(self) -> str:
+        """What is remembered of the data's files."""
+        return os.path.join(self.work_dir, DIGESTS_FILE)
+
+    @property
     def runs(self) -> str:
         """A folder a run: configuration, log and summary."""
         return os.path.join(self.root, "runs")
@@ -65,12 +72,17 @@ def locate(config: PipelineConfig, root: str | os.PathLike, data: str | os.PathL
         data: the data folder, or None.
     """
     root = pathlib.Path(root).absolute()
-    folder = pathlib.Path(data).resolve() if data else None
-    official = "embedded" if config.data.embedded else config.data.builder
+    folder = _absolute(os.fspath(data)) if data else ""
+    official = "embedded" if config.data.embedded else config.data.official
     name = config.data.name or (_folder_name(folder) if folder else official)
-    return Locations(root=str(root), pipeline_name=f"{config.preset}.{name}", data=str(folder) if folder else "")
+    return Locations(root=str(root), pipeline_name=f"{config.preset}.{name}", data=folder)
 
 
-def _folder_name(folder: pathlib.Path) -> str:
-    readable = re.sub(r"[^A-Za-z0-9_]+", "_", folder.name).strip("_") or "data"
-    return f"{readable}-{hashlib.sha256(str(folder).encode()).hexdigest()[:6]}"
+def _absolute(path: str) -> str:
+    """Returns a local path without links, so that one folder has one name; a store's address stays as it is."""
+    return path.rstrip("/") if is_remote(path) else str(pathlib.Path(path).resolve())
+
+
+def _folder_name(folder: str) -> str:
+    readable = re.sub(r"[^A-Za-z0-9_]+", "_", folder.rpartition("/")[2]).strip("_") or "data"
+    return f"{readable}-{hashlib.sha256(folder.encode()).hexdigest()[:6]}"

@@ -10,17 +10,20 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from components.code_digest import code_digest
-from components.datasets import fake_voc
+from components.datasets import fake_voc, files, spans
 from components.errors import VocsegError
 from pipeline import console, runs
 from pipeline.locations import Locations, locate
 from pipeline_config import PipelineConfig, to_json
 
 if TYPE_CHECKING:
+    from components.datasets.spec import DatasetSpec
     from pipeline.runners import Step
 
 
-def run(config: PipelineConfig, root: str, data: str | None, summary_path: str | None) -> runs.Summary:
+def run(
+    config: PipelineConfig, root: str, data: str | None, summary_path: str | None = None, verify: bool = False
+) -> runs.Summary:
     """Runs the pipeline on this machine and prints progress, table, verdict and places.
 
     Args:
@@ -28,6 +31,7 @@ def run(config: PipelineConfig, root: str, data: str | None, summary_path: str |
         root: where outputs go.
         data: the data folder, or None.
         summary_path: where a copy of the summary goes, or None.
+        verify: reads all data again, whatever is remembered of it.
 
     Returns:
         The summary; it is in the run's folder too, and there also when the run fails.
@@ -37,6 +41,7 @@ def run(config: PipelineConfig, root: str, data: str | None, summary_path: str |
         Exception: whatever else a component raised.
     """
     _check_paths(root, data, summary_path)
+    spans.check_choice(config.data.span)
     locations = locate(config, root, data)
     summary, folder = runs.create(locations.runs, locations.pipeline_name)
     (folder / runs.CONFIG_FILE).write_text(to_json(config) + "\n")
@@ -45,6 +50,8 @@ def run(config: PipelineConfig, root: str, data: str | None, summary_path: str |
         view = console.RunView(stream)
         view.console.print(f"{locations.pipeline_name}, run {summary.run}; log: {folder / runs.LOG_FILE}", markup=False)
         try:
+            if verify:
+                pathlib.Path(locations.digests).unlink(missing_ok=True)
             _run_steps(config, locations, summary, view)
             summary.status = "succeeded"
         except BaseException as error:
@@ -62,14 +69,24 @@ def run(config: PipelineConfig, root: str, data: str | None, summary_path: str |
     return summary
 
 
+def check_folder(data: str) -> None:
+    """Fails over a local data folder in which there cannot be any data.
+
+    Raises:
+        VocsegError: it is a file, does not exist, or is empty.
+    """
+    if os.path.isfile(data):
+        raise VocsegError(f"{data} is a file. Give --data the folder that holds it.")
+    if not os.path.isdir(data):
+        raise VocsegError(f"The data folder {data} does not exist. Give --data a folder that holds the data set.")
+    if not os.listdir(data):
+        raise VocsegError(f"The data folder {data} is empty. Give --data a folder that holds the data set.")
+
+
 def _check_paths(root: str, data: str | None, summary_path: str | None) -> None:
     """Fails at once over a path that would fail later."""
-    if data is not None and os.path.isfile(data):
-        raise VocsegError(f"{data} is a file. Give --data the folder that holds it.")
-    if data is not None and not os.path.isdir(data):
-        raise VocsegError(f"The data folder {data} does not exist. Give --data a folder that holds the data set.")
-    if data is not None and not os.listdir(data):
-        raise VocsegError(f"The data folder {data} is empty. Give --data a folder that holds the data set.")
+    if data is not None and not files.is_remote(data) and not spans.has_span(data):
+        check_folder(data)
     folders = {"--root": pathlib.Path(root)} | ({"--summary": pathlib.Path(summary_path).parent} if summary_path else {})
     for option, folder in folders.items():
         try:
@@ -99,13 +116,15 @@ def _no_arguments() -> Iterator[None]:
 def _run_steps(config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView) -> None:
     """Runs the components and fills in the summary as they end."""
     with view.listening():
-        steps = _run_graph(config, locations, summary, view)
-    _fill_in(summary, config, locations, steps)
+        spec, steps = _run_graph(config, locations, summary, view)
+    _fill_in(summary, config, locations, spec, steps)
 
 
-def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView) -> "dict[str, Step]":
+def _run_graph(
+    config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView
+) -> "tuple[DatasetSpec, dict[str, Step]]":
     view.start("importing TensorFlow and TFX")
-    from pipeline import graph, runners  # Takes seconds, and prints: not before the output is redirected.
+    from pipeline import datasets, graph, runners  # Takes seconds, and prints: not before the output is redirected.
 
     def note(step: "Step") -> None:
         summary.steps.append({"name": step.name, "status": step.status, "seconds": round(step.seconds, 2)})
@@ -116,23 +135,29 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
             folder = pathlib.Path(locations.work_dir) / f"embedded-{code_digest(fake_voc.__name__)[:8]}"
             fake_voc.write_fake_voc(folder)
             locations = locations.with_data(str(folder))
+            named = config.data.official
+        elif locations.data:
+            named = config.data.spec
+        else:
+            named = config.data.spec or config.data.official
+        spec = datasets.find_spec(named, locations.data, config.data.span, lambda text: view.console.print(text, markup=False))
         connection = runners.local_metadata(locations)
-        pipeline = graph.create_pipeline(config, locations, connection, runners.LOCAL_BEAM_ARGS)
-        return {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
+        pipeline = graph.create_pipeline(config, locations, spec, connection, runners.LOCAL_BEAM_ARGS)
+        return spec, {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
 
 
-def _fill_in(summary: runs.Summary, config: PipelineConfig, locations: Locations, steps: "dict[str, Step]") -> None:
+def _fill_in(
+    summary: runs.Summary, config: PipelineConfig, locations: Locations, spec: "DatasetSpec", steps: "dict[str, Step]"
+) -> None:
     """Reads metrics, verdict and places from what the components left."""
     from tfx.utils import path_utils
 
     from components import evaluator, trainer, verdict
-    from components.datasets import registry
-    from components.example_gen import QUARANTINE_FILE, read_quarantine
+    from components.example_gen import QUARANTINE_FILE, REPORT_FILE, read_report
 
     evaluation = steps["Evaluator"].outputs["evaluation"][0]
     split = evaluation.get_string_custom_property(evaluator.SPLIT_PROPERTY)
-    class_names = registry.class_names(config.data.builder)
-    decided = verdict.read_verdict(evaluation.uri, split, config.evaluate, class_names)
+    decided = verdict.read_verdict(evaluation.uri, split, config.evaluate, spec.classes)
     summary.metrics, summary.baseline = runs.finite(decided.metrics), runs.finite(decided.baseline)
     summary.verdict = {"blessed": decided.blessed, "split": decided.split, "reasons": list(decided.reasons)}
     pushed = steps["Pusher"].outputs["pushed_model"][0]
@@ -143,7 +168,10 @@ def _fill_in(summary: runs.Summary, config: PipelineConfig, locations: Locations
             "new": steps["Pusher"].status == "run" and pushed.get_int_custom_property("new_version") == 1,
         }
     quarantine = steps["ExampleGen"].outputs["quarantine"][0].uri
-    summary.quarantined = len(read_quarantine(quarantine))
+    data_report = steps["ExampleGen"].outputs["report"][0].uri
+    found = read_report(data_report)
+    summary.listed, summary.generated, summary.quarantined = found.listed, found.generated, len(found.quarantined)
+    summary.near_duplicates = len(found.near_duplicates)
     model_run = steps["Trainer"].outputs["model_run"][0].uri
     summary.paths |= {
         "trained": path_utils.serving_model_path(steps["Trainer"].outputs["model"][0].uri),
@@ -151,6 +179,7 @@ def _fill_in(summary: runs.Summary, config: PipelineConfig, locations: Locations
         "models": locations.models,
         "evaluation": evaluation.uri,
         "quarantine": os.path.join(quarantine, QUARANTINE_FILE),
+        "data report": os.path.join(data_report, REPORT_FILE),
         "tensorboard": model_run,
         "picture": os.path.join(model_run, trainer.PICTURE_FILE),
     }

@@ -33,8 +33,12 @@ class Summary:
         baseline: the same of the baseline, or None.
         verdict: blessed (bool), split, reasons; None before the Evaluator.
         pushed: version, path and whether this run pushed it; None where nothing is pushed.
-        quarantined: number of pairs that could not be used.
-        paths: log, metadata, trained (the candidate's SavedModel), models, evaluation, quarantine, tensorboard, picture.
+        listed: number of pairs that the data set lists.
+        generated: number of those that became examples.
+        quarantined: number of those that are not used.
+        near_duplicates: number of pairs of pictures in two splits that look alike.
+        paths: log, metadata, trained (the candidate's SavedModel), models, evaluation, quarantine, data report, tensorboard,
+            picture.
         peak_memory_bytes: of the process, or of its largest child.
         error: why it failed.
     """
@@ -51,7 +55,10 @@ class Summary:
     baseline: dict[str, float | None] | None = None
     verdict: dict[str, Any] | None = None
     pushed: dict[str, Any] | None = None
+    listed: int = 0
+    generated: int = 0
     quarantined: int = 0
+    near_duplicates: int = 0
     paths: dict[str, str] = dataclasses.field(default_factory=dict)
     peak_memory_bytes: int = 0
     error: str | None = None

@@ -1,11 +1,13 @@
-"""The baseline: the newest blessed model other than the candidate."""
+"""The baseline, of models and of data: the newest blessed one other than the candidate."""
 
 import pathlib
+from typing import Any
 
 import pytest
 from tfx.types import standard_artifacts
 
-from components.baseline import BaselineStrategy, choose_baseline
+from components.baseline import BaselineStrategy, DataBaselineStrategy, choose_baseline
+from components.validation import DataBlessing
 
 
 @pytest.fixture
@@ -134,3 +136,71 @@ def test_strategy_answers_with_empty_lists_where_there_is_no_baseline(folder: pa
 def test_strategy_bears_empty_channels(inputs: dict[str, list]) -> None:
     answer = BaselineStrategy().resolve_artifacts(None, inputs)  # type: ignore[arg-type]
     assert answer == {"candidate": [], "model": [], "model_blessing": []}
+
+
+# Data: the same rule.
+
+
+def _statistics(folder: pathlib.Path, number: int) -> standard_artifacts.ExampleStatistics:
+    statistics = standard_artifacts.ExampleStatistics()
+    statistics.id = number
+    statistics.uri = str(folder / str(number))
+    return statistics
+
+
+def _data_blessing(number: int, statistics: int) -> DataBlessing:
+    """Makes a blessing as the DataGate does."""
+    blessing = DataBlessing()
+    blessing.id = number
+    blessing.set_int_custom_property("blessed", 1)
+    blessing.set_int_custom_property("current_statistics_id", statistics)
+    return blessing
+
+
+def _resolve_data(candidate: Any, statistics: list[Any], blessings: list[Any]) -> dict[str, list[Any]]:
+    return DataBaselineStrategy().resolve_artifacts(
+        None,  # type: ignore[arg-type]
+        {"candidate": [candidate], "statistics": statistics, "data_blessing": blessings},
+    )
+
+
+def test_data_strategy_answers_with_statistics_blessing_and_candidate(folder: pathlib.Path) -> None:
+    statistics = [_statistics(folder, number) for number in (1, 2, 3)]
+    blessings = [_data_blessing(11, 1), _data_blessing(12, 2)]
+    answer = _resolve_data(statistics[2], statistics, blessings)
+    assert answer == {"candidate": [statistics[2]], "statistics": [statistics[1]], "data_blessing": [blessings[1]]}
+
+
+def test_first_data_has_no_baseline(folder: pathlib.Path) -> None:
+    candidate = _statistics(folder, 1)
+    assert _resolve_data(candidate, [candidate], []) == {"candidate": [candidate], "statistics": [], "data_blessing": []}
+
+
+def test_unchanged_data_is_not_compared_with_itself(folder: pathlib.Path) -> None:
+    one, two = _statistics(folder, 1), _statistics(folder, 2)
+    assert _resolve_data(one, [one], [_data_blessing(11, 1)])["statistics"] == []
+    assert _resolve_data(two, [one, two], [_data_blessing(11, 1), _data_blessing(12, 2)])["statistics"] == [one]
+
+
+def test_refused_data_is_no_baseline(folder: pathlib.Path) -> None:
+    # Data 2 was refused: the gate failed, and left no blessing.
+    statistics = [_statistics(folder, number) for number in (1, 2, 3)]
+    assert _resolve_data(statistics[2], statistics, [_data_blessing(11, 1)])["statistics"] == [statistics[0]]
+
+
+def test_data_whose_statistics_are_gone_is_passed_over(folder: pathlib.Path) -> None:
+    statistics = [_statistics(folder, number) for number in (1, 2, 3)]
+    (folder / "2").rmdir()
+    answer = _resolve_data(statistics[2], statistics, [_data_blessing(11, 1), _data_blessing(12, 2)])
+    assert answer["statistics"] == [statistics[0]]
+
+
+def test_blessing_of_a_model_blesses_no_data(folder: pathlib.Path) -> None:
+    statistics = [_statistics(folder, number) for number in (1, 2)]
+    assert _resolve_data(statistics[1], statistics, [_blessing(11, 1)])["statistics"] == []
+
+
+@pytest.mark.parametrize("inputs", [{}, {"candidate": [], "statistics": [], "data_blessing": []}], ids=["missing", "empty"])
+def test_data_strategy_bears_empty_channels(inputs: dict[str, list]) -> None:
+    answer = DataBaselineStrategy().resolve_artifacts(None, inputs)  # type: ignore[arg-type]
+    assert answer == {"candidate": [], "statistics": [], "data_blessing": []}

@@ -312,7 +312,7 @@ def test_last_override_of_a_field_counts(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_value_may_hold_an_equals_sign(capsys: pytest.CaptureFixture) -> None:
-    assert _config(capsys, "--set", "data.builder=a=b")["data.builder"] == "a=b"
+    assert _config(capsys, "--set", "data.spec=a=b")["data.spec"] == "a=b"
 
 
 def test_help_says_the_default_preset_and_it_is_the_one(capsys: pytest.CaptureFixture) -> None:

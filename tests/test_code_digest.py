@@ -303,16 +303,18 @@ def test_model_file_that_is_not_chosen_does_not_count() -> None:
             ("components.example_gen", "components.datasets.voc2007"),
             {
                 "components.datasets.voc2007.builder",
-                "components.datasets.voc",
+                "components.datasets.builder",
                 "components.datasets.examples",
-                "components.masks",
+                "components.datasets.layout",
+                "components.datasets.mask_reader",
+                "components.preprocessing",
             },
             {"components.transform", "components.trainer", "components.iou_tfma", "components.datasets.fake_voc"},
         ),
         (
             ("components.transform",),
             {"components.features", "components.preprocessing"},
-            {"components.trainer", "components.iou_tfma", "components.datasets.voc", "components.serving"},
+            {"components.trainer", "components.iou_tfma", "components.datasets.layout", "components.serving"},
         ),
         (
             ("components.trainer", "components.models.unet"),

@@ -239,6 +239,17 @@ def test_time_to_go_follows_from_the_time_so_far(clock: _Clock) -> None:
     ]
 
 
+def test_time_to_go_of_what_is_counted_next_begins_where_the_last_was_done(clock: _Clock) -> None:
+    view, stream = _view()
+    view.start("[ 1/10] ExampleGen")
+    with view.listening():
+        clock.now += 60
+        progress.report(100, 100, "train pairs")
+        clock.now += 20  # 50 of 100 in 20 s: 50 more at 0.4 s each.
+        progress.report(50, 100, "test pairs")
+    assert stream.getvalue().splitlines()[-1] == "[ 1/10] ExampleGen  50/100 test pairs, about 20 s to go"
+
+
 @pytest.mark.parametrize(("done", "total"), [(0, 12), (5, 0), (12, 12), (13, 12)])
 def test_no_time_to_go_where_there_is_none_to_tell(clock: _Clock, done: int, total: int) -> None:
     view, stream = _view()
@@ -501,8 +512,13 @@ def test_run_that_executed_nothing_says_so(statuses: list[str], said: bool) -> N
 
 
 def test_quarantined_pairs_are_counted_and_their_list_named() -> None:
-    text = _result(_summary(quarantined=3, paths={"quarantine": "/r/quarantine.jsonl"}))
-    assert "3 listed pairs could not be used: /r/quarantine.jsonl\n" in text
+    text = _result(_summary(listed=9, quarantined=3, paths={"quarantine": "/r/quarantine.jsonl"}))
+    assert "3 of 9 listed pairs are not used: /r/quarantine.jsonl\n" in text
+
+
+def test_pictures_that_look_alike_are_counted_and_their_list_named() -> None:
+    text = _result(_summary(near_duplicates=2, paths={"data report": "/r/report.json"}))
+    assert "2 pair(s) of pictures in two splits look alike, at which a score flatters: /r/report.json\n" in text
 
 
 @pytest.mark.parametrize("odd", ["[red]x", "[bold]/x", ":cat:", "long/" * 40])
@@ -512,6 +528,7 @@ def test_places_and_reasons_are_shown_as_they_are_on_one_line(tmp_path: pathlib.
     text = _result(
         _summary(
             paths={"log": str(path), "quarantine": str(path)},
+            listed=2,
             quarantined=1,
             pushed={"version": "1", "path": str(path), "new": True},
             verdict={"blessed": True, "split": "test", "reasons": [f"see {path}"]},
@@ -521,7 +538,7 @@ def test_places_and_reasons_are_shown_as_they_are_on_one_line(tmp_path: pathlib.
         f"log          {path}",
         f"model        {path}",
         f"  - see {path}",
-        f"1 listed pairs could not be used: {path}",
+        f"1 of 2 listed pairs are not used: {path}",
     ):
         assert line in text.splitlines()
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 
+import fake_datasets
 import numpy as np
 import PIL.Image
 import pytest
@@ -24,7 +25,9 @@ STEPS = [
     "ExampleGen",
     "SchemaGen",
     "StatisticsGen",
+    "DataBaseline",
     "ExampleValidator",
+    "DistributionValidator",
     "DataGate",
     "Transform",
     "Trainer",
@@ -32,6 +35,9 @@ STEPS = [
     "Evaluator",
     "Pusher",
 ]
+
+
+RESOLVERS = ("DataBaseline", "Baseline")
 
 
 def vocseg(*arguments: str | os.PathLike, code: pathlib.Path = PROJECT) -> subprocess.CompletedProcess:
@@ -82,7 +88,7 @@ def first(root: pathlib.Path, data: pathlib.Path, code: pathlib.Path) -> dict:
 
 def test_first_run_executes_every_step_and_pushes_one_model(first: dict, root: pathlib.Path):
     assert [step["name"] for step in first["steps"]] == STEPS
-    assert executed(first) == [name for name in STEPS if name != "Baseline"]
+    assert executed(first) == [name for name in STEPS if name not in RESOLVERS]
     assert first["verdict"]["blessed"] and first["verdict"]["split"] == "test"
     assert first["pushed"]["new"]
     pipeline = pathlib.Path(first["paths"]["models"])
@@ -209,7 +215,7 @@ def test_one_byte_of_one_mask_executes_all_that_reads_data(
     content[at + 4 + length : at + 8 + length] = zlib.crc32(content[at : at + 4 + length]).to_bytes(4, "big")
     path.write_bytes(content)
     summary = run(root, *SMALL, f"--data={data}", code=code)
-    assert executed(summary) == [name for name in STEPS if name not in ("SchemaGen", "Baseline")]
+    assert executed(summary) == [name for name in STEPS if name not in ("SchemaGen", *RESOLVERS)]
 
 
 def independent_matrix(truth_folder: pathlib.Path, mask_folder: pathlib.Path, keys: list[str]) -> np.ndarray:
@@ -281,7 +287,63 @@ def test_bad_pairs_fail_the_run_by_name_and_pass_as_quarantine_where_allowed(tmp
     assert summary["quarantined"] == 2
     lines = pathlib.Path(summary["paths"]["quarantine"]).read_text().splitlines()
     assert {json.loads(line)["key"] for line in lines} == {"2007_000001", "2007_000009"}
-    assert executed(summary) == [name for name in STEPS if name != "Baseline"]
+    assert executed(summary) == [name for name in STEPS if name not in RESOLVERS]
+
+
+def test_newest_span_is_taken_and_new_data_is_compared_with_the_old_model(tmp_path: pathlib.Path):
+    write_fake_voc(tmp_path / "span-1", split_sizes={"train": 8, "val": 4, "test": 4})
+    write_fake_voc(tmp_path / "span-1b", split_sizes={"train": 4, "val": 4, "test": 4})  # No span.
+    arguments = [*SMALL, "--spec=voc2007", f"--data={tmp_path}/span-{{SPAN}}", "--set=evaluate.max_mean_iou_drop=1"]
+    first = run(tmp_path / "root", *arguments)
+    assert first["listed"] == first["generated"] == 16 and first["metrics"]["example_count"] == 4
+    write_fake_voc(tmp_path / "span-2", seed=2, split_sizes={"train": 9, "val": 5, "test": 6})
+    second = run(tmp_path / "root", *arguments)
+    assert second["listed"] == 20 and second["metrics"]["example_count"] == 6
+    assert second["pipeline"] == first["pipeline"] and second["baseline"] is not None
+    window = run(tmp_path / "root", *arguments, "--span=1-2")
+    assert window["listed"] == 36 and window["metrics"]["example_count"] == 10
+
+
+def test_export_without_lists_or_description_is_guessed_and_trained_on(tmp_path: pathlib.Path):
+    data = fake_datasets.write_labelme(tmp_path / "data")
+    summary = run(tmp_path / "root", *SMALL, f"--data={data}")
+    assert [name for name in summary["metrics"] if name.startswith("iou/")] == ["iou/background", "iou/leaf", "iou/stone"]
+    assert "this was guessed" in summary["stdout"]
+    assert summary["verdict"]["split"] == "test"
+    assert summary["listed"] == summary["generated"] == 20
+
+
+def test_halves_of_a_picture_are_trained_on_as_one_sigmoid_channel(tmp_path: pathlib.Path):
+    data = fake_datasets.write_cityscapes_pairs(tmp_path / "data")
+    size = ["--set=transform.height_px=128", "--set=transform.width_px=128"]
+    summary = run(tmp_path / "root", *SMALL, *size, f"--data={data}", "--spec=cityscapes_road", "--set=model.head=sigmoid")
+    assert [name for name in summary["metrics"] if name.startswith("iou/")] == ["iou/other", "iou/road"]
+    assert summary["metrics"]["iou/road"] is not None
+    photo = PIL.Image.open(data / "val/1.jpg").crop((0, 0, 256, 200))
+    photo.save(tmp_path / "photo.jpg")
+    done = vocseg("predict", "--model", summary["pushed"]["path"], "--out", tmp_path / "masks", tmp_path / "photo.jpg")
+    assert done.returncode == 0, done.stderr
+    mask = PIL.Image.open(tmp_path / "masks/photo.png")
+    assert mask.size == (256, 200) and set(np.unique(np.asarray(mask))) <= {0, 1}
+
+
+def test_farmland_is_refused_for_its_leak_and_passes_where_it_may_be_dropped(shared_data: pathlib.Path, tmp_path: pathlib.Path):
+    arguments = ["run", *SMALL, f"--data={shared_data / 'farmland'}", "--root", tmp_path / "root"]
+    refused = vocseg(*arguments)
+    assert refused.returncode == 1
+    assert "train/8-6" in refused.stderr and "train/9-10" in refused.stderr and "drop_from_train" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    made = vocseg("data", "init", shared_data / "farmland", "--output", tmp_path / "farmland.toml")
+    assert made.returncode == 0, made.stderr
+    edit(tmp_path / "farmland.toml", 'name = "farmland"', 'name = "farmland"\nleaks = "drop_from_train"')
+    passed = run(tmp_path / "root", *SMALL, f"--data={shared_data / 'farmland'}", f"--spec={tmp_path / 'farmland.toml'}")
+    assert (passed["listed"], passed["generated"], passed["quarantined"]) == (12, 10, 2)
+    lines = [json.loads(line) for line in pathlib.Path(passed["paths"]["quarantine"]).read_text().splitlines()]
+    assert [(line["split"], line["key"], line["cause"]) for line in lines] == [
+        ("train", "8-6", "leak"),
+        ("train", "9-10", "leak"),
+    ]
+    assert passed["metrics"]["example_count"] == 4
 
 
 @pytest.mark.soak

@@ -1,5 +1,6 @@
 """The graph's wiring, without running it, and which steps a change of the configuration concerns."""
 
+import dataclasses
 import importlib
 import json
 import pathlib
@@ -14,9 +15,9 @@ from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 import pipeline_config
 from components import evaluator, features, pusher, trainer, transform, validation
-from components.baseline import BaselineStrategy
+from components.baseline import BaselineStrategy, DataBaselineStrategy
 from components.datasets import registry
-from components.errors import DataError
+from components.datasets.spec import from_json as spec_from_json
 from components.example_gen import ExampleGen
 from components.trainer import TrainerConfig
 from pipeline.graph import create_pipeline, import_path
@@ -24,11 +25,15 @@ from pipeline.locations import Locations
 from pipeline_config import ConfigError, TransformConfig, from_json, override, preset
 
 LOCATIONS = Locations(root="/r", pipeline_name="mini.test", data="/data")
+HEADS = ("softmax", "sigmoid")
+SPEC = registry.built_in("voc2007")
 STEPS = [
     "ExampleGen",
     "SchemaGen",
     "StatisticsGen",
+    "DataBaseline",
     "ExampleValidator",
+    "DistributionValidator",
     "DataGate",
     "Transform",
     "Trainer",
@@ -41,7 +46,7 @@ BEAM_STEPS = ["ExampleGen", "StatisticsGen", "Transform", "Evaluator"]
 
 @pytest.fixture(scope="module")
 def pipeline() -> tfx_pipeline.Pipeline:
-    return create_pipeline(preset("mini"), LOCATIONS, beam_args=["--runner=DirectRunner", "--direct_num_workers=3"])
+    return create_pipeline(preset("mini"), LOCATIONS, SPEC, beam_args=["--runner=DirectRunner", "--direct_num_workers=3"])
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +93,21 @@ def test_steps_come_in_the_order_of_the_data_flow(pipeline: tfx_pipeline.Pipelin
 
 
 def test_each_step_reads_what_it_should(ir: pipeline_pb2.Pipeline) -> None:
-    assert {name: _inputs(ir, name) for name in STEPS if name not in ("Baseline", "Evaluator")} == {
+    assert {name: _inputs(ir, name) for name in STEPS if name not in ("Baseline", "DataBaseline", "Evaluator")} == {
         "ExampleGen": {},
         "SchemaGen": {},
         "StatisticsGen": {"examples": ["ExampleGen.examples"], "schema": ["SchemaGen.schema"]},
         "ExampleValidator": {"statistics": ["StatisticsGen.statistics"], "schema": ["SchemaGen.schema"]},
-        "DataGate": {"anomalies": ["ExampleValidator.anomalies"]},
+        "DistributionValidator": {
+            "statistics": ["StatisticsGen.statistics"],
+            "baseline_statistics": [".statistics"],  # Of DataBaseline; TFX finds an optional channel by its context alone.
+        },
+        "DataGate": {
+            "statistics": ["StatisticsGen.statistics"],
+            "baseline_statistics": ["DataBaseline.statistics"],
+            "anomalies": ["ExampleValidator.anomalies"],
+            "drift": ["DistributionValidator.anomalies"],
+        },
         "Transform": {"examples": ["ExampleGen.examples"], "schema": ["SchemaGen.schema"]},
         "Trainer": {"examples": ["Transform.transformed_examples"]},
         "Pusher": {"model": ["Trainer.model"], "model_blessing": ["Evaluator.blessing"]},
@@ -134,6 +148,32 @@ def test_baseline_is_looked_for_when_the_candidate_is_known(ir: pipeline_pb2.Pip
     assert "Baseline" in _upstream(ir, "Evaluator")
 
 
+@pytest.mark.parametrize("step", ["DistributionValidator", "DataGate"])
+def test_first_data_needs_no_baseline(ir: pipeline_pb2.Pipeline, step: str) -> None:
+    [node] = [n.pipeline_node for n in ir.nodes if n.pipeline_node.node_info.id == step]
+    assert node.inputs.inputs["baseline_statistics"].min_count == 0
+    assert node.inputs.inputs["statistics"].min_count == 1
+    assert "DataBaseline" in _upstream(ir, step)
+
+
+def test_data_baseline_is_looked_for_by_our_rule_among_all_data_of_this_pipeline(ir: pipeline_pb2.Pipeline) -> None:
+    [node] = [n.pipeline_node for n in ir.nodes if n.pipeline_node.node_info.id == "DataBaseline"]
+    [resolution] = node.inputs.input_graphs.values()
+    operations = [n.op_node.op_type for n in resolution.nodes.values() if n.WhichOneof("kind") == "op_node"]
+    assert operations == [import_path(DataBaselineStrategy)]
+    [arguments] = [n.dict_node.node_ids for n in resolution.nodes.values() if n.WhichOneof("kind") == "dict_node"]
+    queries = {}
+    for key, node_id in arguments.items():
+        [channel] = node.inputs.inputs[resolution.nodes[node_id].input_node.input_key].channels
+        contexts = [query.name.field_value.string_value for query in channel.context_queries if query.type.name == "pipeline"]
+        queries[key] = (channel.artifact_query.type.name, channel.producer_node_query.id, contexts)
+    assert queries == {
+        "candidate": ("ExampleStatistics", "StatisticsGen", ["mini.test"]),
+        "statistics": ("ExampleStatistics", "", ["mini.test"]),
+        "data_blessing": ("DataBlessing", "", ["mini.test"]),
+    }
+
+
 @pytest.mark.parametrize("step", ["Transform", "Trainer", "Evaluator", "Pusher"])
 def test_no_step_works_on_data_that_the_gate_has_not_passed(ir: pipeline_pb2.Pipeline, step: str) -> None:
     assert "DataGate" in _upstream(ir, step)
@@ -158,7 +198,8 @@ def test_components_are_ours_where_they_must_be(pipeline: tfx_pipeline.Pipeline)
 
 def test_example_gen_reads_the_data_folder_and_works_below_the_root(pipeline: tfx_pipeline.Pipeline) -> None:
     properties = _nodes(pipeline)["ExampleGen"].exec_properties
-    assert properties["builder"] == "voc2007_semantic"
+    assert spec_from_json(properties["spec"]) == SPEC
+    assert properties["span"] == "newest"
     assert properties["source"] == "/data"
     assert properties["work_dir"] == "/r/data"
     assert properties["max_quarantined_fraction"] == 0.0
@@ -173,14 +214,14 @@ def test_places_come_from_the_locations(pipeline: tfx_pipeline.Pipeline) -> None
 def test_cache_and_metadata_are_as_given() -> None:
     connection = metadata_store_pb2.ConnectionConfig()
     connection.sqlite.filename_uri = "/r/metadata.sqlite"
-    made = create_pipeline(preset("mini"), LOCATIONS, connection)
+    made = create_pipeline(preset("mini"), LOCATIONS, SPEC, connection)
     assert made.enable_cache
     assert made.metadata_connection_config == connection
-    assert create_pipeline(preset("mini"), LOCATIONS).metadata_connection_config is None
+    assert create_pipeline(preset("mini"), LOCATIONS, SPEC).metadata_connection_config is None
 
 
 def test_schema_is_the_builders(pipeline: tfx_pipeline.Pipeline) -> None:
-    assert _nodes(pipeline)["SchemaGen"].exec_properties["schema_text"] == registry.schema_text("voc2007_semantic")
+    assert _nodes(pipeline)["SchemaGen"].exec_properties["schema_text"] == registry.schema_text("voc2007_semantic", SPEC)
 
 
 def test_transform_learns_from_train_and_leaves_the_test_split_alone(pipeline: tfx_pipeline.Pipeline) -> None:
@@ -207,6 +248,7 @@ def test_configuration_travels_as_json_under_one_key(pipeline: tfx_pipeline.Pipe
         train=config.train,
         serving=config.serving,
         class_names=features.VOC_CLASSES,
+        palette=features.voc_palette(21),
     )
 
 
@@ -228,9 +270,21 @@ def test_import_path_of_a_function() -> None:
     assert import_path(pathlib.PurePath.with_name) == "pathlib.PurePath.with_name"
 
 
-def test_unknown_builder_is_named() -> None:
-    with pytest.raises(DataError, match="no data set builder 'coco'"):
-        create_pipeline(override(preset("mini"), {"data.builder": "coco"}), LOCATIONS)
+def test_head_concerns_the_trainer() -> None:
+    two = dataclasses.replace(SPEC, classes=("a", "b"), colors=())
+    softmax, sigmoid = (create_pipeline(override(preset("mini"), {"model.head": head}), LOCATIONS, two) for head in HEADS)
+    assert _concerned(softmax, sigmoid) == {"Trainer"}
+
+
+def test_own_description_concerns_all_that_depends_on_classes(pipeline: tfx_pipeline.Pipeline) -> None:
+    changed = dataclasses.replace(SPEC, classes=("a", "b", "c"), colors=())
+    concerned = _concerned(pipeline, create_pipeline(preset("mini"), LOCATIONS, changed))
+    assert concerned == {"ExampleGen", "SchemaGen", "Trainer", "Evaluator"}
+
+
+def test_policy_on_leaks_concerns_the_examples_only(pipeline: tfx_pipeline.Pipeline) -> None:
+    changed = dataclasses.replace(SPEC, leaks="drop_from_train")
+    assert _concerned(pipeline, create_pipeline(preset("mini"), LOCATIONS, changed)) == {"ExampleGen"}
 
 
 # Compiled.
@@ -252,7 +306,7 @@ def test_beam_arguments_reach_each_step_that_runs_on_beam(ir: pipeline_pb2.Pipel
 
 def test_executors_can_be_imported_on_any_worker(ir: pipeline_pb2.Pipeline) -> None:
     specs = _executor_specs(ir)
-    assert set(specs) == set(STEPS) - {"Baseline"}
+    assert set(specs) == set(STEPS) - {"Baseline", "DataBaseline"}
     for packed in specs.values():
         beam, python = executable_spec_pb2.BeamExecutableSpec(), executable_spec_pb2.PythonClassExecutableSpec()
         path = beam.python_executor_spec.class_path if packed.Unpack(beam) else ""
@@ -263,7 +317,7 @@ def test_executors_can_be_imported_on_any_worker(ir: pipeline_pb2.Pipeline) -> N
 
 @pytest.mark.parametrize("name", pipeline_config.PRESETS)
 def test_each_preset_compiles(name: str) -> None:
-    made = create_pipeline(preset(name), LOCATIONS)
+    made = create_pipeline(preset(name), LOCATIONS, SPEC)
     assert len(compiler.Compiler().compile(made).nodes) == len(STEPS)
 
 
@@ -277,13 +331,19 @@ def _concerned(before: tfx_pipeline.Pipeline, after: tfx_pipeline.Pipeline) -> s
 
 
 def test_same_configuration_concerns_no_step() -> None:
-    assert _concerned(create_pipeline(preset("mini"), LOCATIONS), create_pipeline(preset("mini"), LOCATIONS)) == set()
+    assert (
+        _concerned(create_pipeline(preset("mini"), LOCATIONS, SPEC), create_pipeline(preset("mini"), LOCATIONS, SPEC)) == set()
+    )
 
 
 CONCERNS = {
     "data.name": set(),
     "data.embedded": set(),
+    "data.spec": set(),  # What it names is a description: see above.
+    "data.official": set(),
+    "data.span": {"ExampleGen"},
     "data.max_quarantined_fraction": {"ExampleGen"},
+    "data.max_drift": {"DistributionValidator"},
     "transform.height_px": {"Transform", "Trainer"},
     "transform.width_px": {"Transform", "Trainer"},
     "transform.resize_method": {"Transform", "Trainer"},
@@ -292,11 +352,14 @@ CONCERNS = {
 }
 """The steps that a field's change concerns; of the fields that do not stand here: the Trainer alone."""
 
-FIELDS = [name for name in pipeline_config.fields(preset("mini")) if "." in name and name != "data.builder"]
+FIELDS = [name for name in pipeline_config.fields(preset("mini")) if "." in name and name != "model.head"]
 
 VALUES = {
     "data.name": "june",
     "data.embedded": "false",
+    "data.spec": "voc2007",
+    "data.official": "voc2012",
+    "data.span": "last:2",
     "transform.resize_method": "area",
     "model.name": "unet_strided",
     "model.activation": "gelu",
@@ -314,17 +377,22 @@ def test_change_of_a_field_concerns_only_its_steps(pipeline: tfx_pipeline.Pipeli
         text = str(2 * value or 1) if isinstance(value, int) else str(0.75 * value + 0.001)
     changed = override(preset("mini"), {field: text})
     assert changed != preset("mini")
-    assert _concerned(pipeline, create_pipeline(changed, LOCATIONS)) == CONCERNS.get(field, {"Trainer"})
+    assert _concerned(pipeline, create_pipeline(changed, LOCATIONS, SPEC)) == CONCERNS.get(field, {"Trainer"})
 
 
 CODE = {
-    "components.datasets.voc": {"ExampleGen"},
+    "components.datasets.layout": {"ExampleGen"},
+    "components.datasets.mask_reader": {"ExampleGen"},
     "components.datasets.voc2007.builder": {"ExampleGen"},
+    "components.datasets.voc2012.builder": set(),
     "components.datasets.examples": {"ExampleGen"},
+    "components.datasets.guess": set(),
     "components.validation": {"DataGate"},
+    "components.drift": {"DataGate"},
+    "components.baseline": set(),
     "components.schema_gen": {"SchemaGen"},
     "components.transform": {"Transform"},
-    "components.preprocessing": {"Transform", "Trainer"},
+    "components.preprocessing": {"ExampleGen", "Transform", "Trainer"},
     "components.models.unet": {"Trainer"},
     "components.models.unet_strided": set(),
     "components.losses": {"Trainer"},
@@ -346,12 +414,12 @@ def test_change_of_code_concerns_only_the_steps_that_run_it(
     read = pathlib.Path.read_bytes
     added = {changed: b"\nADDED = 1\n"}
     monkeypatch.setattr(pathlib.Path, "read_bytes", lambda path: read(path) + added.get(path.resolve(), b""))
-    assert _concerned(pipeline, create_pipeline(preset("mini"), LOCATIONS)) == CODE[module]
+    assert _concerned(pipeline, create_pipeline(preset("mini"), LOCATIONS, SPEC)) == CODE[module]
 
 
 def test_other_place_of_outputs_concerns_where_things_are_written_only(pipeline: tfx_pipeline.Pipeline) -> None:
     other = Locations(root="/other", pipeline_name="mini.test", data="/data")
-    assert _concerned(pipeline, create_pipeline(preset("mini"), other)) == {"ExampleGen", "Pusher"}
+    assert _concerned(pipeline, create_pipeline(preset("mini"), other, SPEC)) == {"ExampleGen", "Pusher"}
 
 
 @pytest.mark.parametrize(
@@ -361,4 +429,4 @@ def test_other_place_of_outputs_concerns_where_things_are_written_only(pipeline:
 def test_setting_that_keras_does_not_know_is_refused_before_any_step(field: str, name: str) -> None:
     config = override(preset("mini"), {f"model.{field}": name})
     with pytest.raises(ConfigError, match=f"model.{field}"):
-        create_pipeline(config, LOCATIONS)
+        create_pipeline(config, LOCATIONS, SPEC)

@@ -32,8 +32,22 @@ def test_embedded_data_is_called_embedded() -> None:
     assert locate(preset("mini"), "/r", None) == Locations(root="/r", pipeline_name="mini.embedded", data="")
 
 
-def test_official_data_is_called_after_its_builder() -> None:
-    assert locate(preset("voc2007"), "/r", None) == Locations(root="/r", pipeline_name="voc2007.voc2007_semantic", data="")
+def test_official_data_is_called_after_its_description() -> None:
+    assert locate(preset("voc2007"), "/r", None) == Locations(root="/r", pipeline_name="voc2007.voc2007", data="")
+
+
+def test_pattern_of_spans_has_one_name_whatever_spans_there_are(tmp_path: pathlib.Path) -> None:
+    located = locate(preset("voc2007"), "/r", tmp_path / "span-{SPAN}")
+    (tmp_path / "span-1").mkdir()
+    assert locate(preset("voc2007"), "/r", tmp_path / "span-{SPAN}") == located
+    assert located.data == str(tmp_path / "span-{SPAN}")
+    assert located.pipeline_name.startswith("voc2007.span_SPAN-")
+
+
+def test_remote_folder_keeps_its_address() -> None:
+    located = locate(preset("voc2007"), "/r", "gs://bucket/quarry/")
+    assert located.data == "gs://bucket/quarry"
+    assert located.pipeline_name.startswith("voc2007.quarry-")
 
 
 def test_folder_is_called_after_its_name_and_path(tmp_path: pathlib.Path) -> None:

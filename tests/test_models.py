@@ -1,6 +1,7 @@
 """The architectures: size, shape, settings, and that they learn."""
 
 import ast
+import dataclasses
 import importlib
 import pathlib
 
@@ -10,7 +11,7 @@ import pytest
 
 from components import losses, models
 from components.models import names, registry
-from pipeline_config import ModelConfig
+from pipeline_config import ConfigError, ModelConfig
 
 TINY = ModelConfig(filters=2, depth=2, dropout=0.0)
 
@@ -171,3 +172,25 @@ def test_every_weight_of_the_unet_gets_a_gradient() -> None:
     gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
     dead = [v.path for v, g in zip(model.trainable_variables, gradients, strict=True) if g is None or not np.any(g)]
     assert dead == []
+
+
+def test_sigmoid_head_has_one_channel_and_the_logits_of_two_classes() -> None:
+    config = dataclasses.replace(TINY, head="sigmoid")
+    model = registry.build(config, 2)
+    images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    logits = np.asarray(model(images))
+    assert logits.shape == (2, 16, 16, 2)
+    assert np.abs(logits[..., 1]).max() > 0 and not logits[..., 0].any()
+    assert model.count_params() == registry.build(TINY, 1).count_params()
+
+
+def test_cross_entropy_of_a_sigmoid_head_is_the_binary_one() -> None:
+    logits = np.array([[[[0.0, 1.5], [0.0, -0.5]]]], np.float32)
+    labels = np.array([[[1, 0]]])
+    # -(log sigmoid(1.5) + log(1 - sigmoid(-0.5))) / 2 = (0.20141 + 0.47408) / 2
+    assert float(losses.CrossEntropy()(labels, logits)) == pytest.approx(0.337745, abs=1e-5)
+
+
+def test_sigmoid_head_is_refused_where_there_are_three_classes() -> None:
+    with pytest.raises(ConfigError, match=r"model.head=sigmoid is for two classes; the data set has 3"):
+        registry.check(dataclasses.replace(TINY, head="sigmoid"), 3)

@@ -18,7 +18,10 @@ ROOT = pathlib.Path(pipeline_config.__file__).parent
 CHOICES = {
     "model.name": "unet_strided",
     "transform.resize_method": "area",
-    "data.builder": "my_set",
+    "data.spec": "my_set",
+    "data.official": "voc2012",
+    "data.span": "last:3",
+    "model.head": "sigmoid",
     "data.name": "quarry",
     "model.activation": "gelu",
     "model.kernel_initializer": "glorot_uniform",

@@ -82,19 +82,6 @@ def test_overlay_beside_the_mask_is_the_picture_tinted(model: prediction.Model, 
     assert np.unique(plain.reshape(-1, 3), axis=0).tolist() == [[90, 90, 90]]
 
 
-def test_overlay_by_hand() -> None:
-    image = np.array([[[10, 20, 30], [10, 20, 30]], [[255, 255, 255], [1, 0, 0]]], np.uint8)
-    mask = np.array([[0, 1], [1, 3]], np.uint8)
-    # Class 1 is (128, 0, 0): (10 + 128) / 2 = 69, 10, 15 and (255 + 128) / 2 = 191 (cut off), 127, 127: in uint8 it would wrap.
-    # Class 3 is (128, 128, 0): (1 + 128) / 2 = 64 (cut off), 64, 0. Background stays.
-    expected = [[[10, 20, 30], [69, 10, 15]], [[191, 127, 127], [64, 64, 0]]]
-    before = image.copy()
-    tinted = prediction.overlay(image, mask, PALETTE)
-    assert tinted.dtype == np.uint8
-    assert tinted.tolist() == expected
-    assert np.array_equal(image, before)
-
-
 def test_pixels_are_counted_by_class_and_add_up_to_the_picture(model: prediction.Model, tmp_path: pathlib.Path) -> None:
     # Left half red, right half blue, with background between, where neither exceeds one half.
     pixels = np.zeros((20, 40, 3), np.uint8)

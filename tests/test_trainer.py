@@ -29,6 +29,7 @@ CONFIG = TrainerConfig(
     train=TrainConfig(epochs=2, batch_size=4, learning_rate=5e-3, seed=7, panel_images=3),
     serving=ServingConfig(micro_batch_size=2),
     class_names=("background", "red", "blue"),
+    palette=((0, 0, 0), (250, 0, 0), (0, 0, 250)),
 )
 
 
@@ -104,7 +105,7 @@ def test_training_leaves_the_model_its_weights_its_config_and_a_picture(trained:
     assert from_json(TrainerConfig, (model / trainer.CONFIG_FILE).read_text()) == CONFIG
     metadata = json.loads((model / "Format-Serving" / features.METADATA_FILE).read_text())
     assert metadata["class_names"] == list(CONFIG.class_names)
-    assert metadata["palette"] == [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
+    assert metadata["palette"] == [[0, 0, 0], [250, 0, 0], [0, 0, 250]]
     panel = tf.io.decode_png((trained / "run" / trainer.PICTURE_FILE).read_bytes())
     assert panel.shape == (3 * SIZE_PX, 3 * SIZE_PX, 3)  # Three pictures, and three columns.
 
@@ -114,7 +115,7 @@ def test_panel_shows_picture_and_truth_as_they_are(trained: pathlib.Path, record
     first = next(iter(tf.data.TFRecordDataset([records.validation], "GZIP")))
     image, label = input_pipeline.parse_record(first, CONFIG.transform)
     assert np.array_equal(panel[:SIZE_PX, :SIZE_PX], image)
-    colors = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 255: (224, 224, 192)}
+    colors = {**dict(enumerate(CONFIG.palette)), 255: (224, 224, 192)}
     truth = panel[:SIZE_PX, SIZE_PX : 2 * SIZE_PX]
     for class_id, color in colors.items():
         assert np.array_equal((truth == color).all(-1), label.numpy() == class_id), class_id

@@ -130,7 +130,7 @@ def transformed(tmp_path_factory: pytest.TempPathFactory) -> tuple[pathlib.Path,
     examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
     examples.set_string_custom_property("file_format", "tfrecords_gzip")
     (folder / "schema").mkdir()
-    (folder / "schema" / "schema.pbtxt").write_text(datasets.schema_text("voc2007_semantic"))
+    (folder / "schema" / "schema.pbtxt").write_text(datasets.schema_text("voc2007_semantic", datasets.built_in("voc2007")))
     outputs = {
         "transform_graph": [_artifact(standard_artifacts.TransformGraph, folder / "graph")],
         "transformed_examples": [_artifact(standard_artifacts.Examples, folder / "transformed")],

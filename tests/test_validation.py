@@ -1,7 +1,5 @@
-"""The gate on the data: the curated schema finds what is wrong with a record, and the gate fails the run over it."""
+"""The gate on the data: it fails the run over what TFX's validators found, and else blesses the data."""
 
-import io
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -11,22 +9,24 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
-from google.protobuf import text_format
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tfx.components.distribution_validator import executor as distribution_validator
 from tfx.components.example_validator import executor as example_validator
 from tfx.types import artifact_utils, standard_artifacts
 from tfx_bsl.coders import example_coder
 
-from components import features, masks
-from components.datasets import registry, voc
-from components.datasets.examples import encode_example
+from components import features
+from components.datasets import layout
+from components.datasets.examples import encode_example, read_pair
+from components.datasets.schema import make_schema, schema_text
+from components.datasets.voc2007.builder import Voc2007Semantic
+from components.drift import MIN_EXAMPLES, make_drift_config
 from components.errors import DataError
-from components.example_gen import make_builder
 from components.schema_gen import SCHEMA_FILE, SchemaGen
-from components.validation import DataGate, check_anomalies
+from components.validation import DataBlessing, DataGate, check_anomalies
 
-BUILDER = "voc2007_semantic"
+SPLITS = ("train", "eval", "test")
 GOOD: dict[str, list[Any]] = {
     features.IMAGE: [b"jpeg"],
     features.FILENAME: [b"a.jpg"],
@@ -56,7 +56,7 @@ def _record(**changes: list[Any] | None) -> bytes:
 
 @pytest.fixture(scope="module")
 def schema() -> schema_pb2.Schema:
-    return text_format.Parse(registry.schema_text(BUILDER), schema_pb2.Schema())
+    return make_schema(21)
 
 
 def _statistics(records: Sequence[bytes], schema: schema_pb2.Schema) -> Any:
@@ -71,86 +71,20 @@ def _anomalies(records: Sequence[bytes], schema: schema_pb2.Schema) -> dict[str,
     return {name: f"{info.short_description}: {info.description}" for name, info in found.anomaly_info.items()}
 
 
-# The schema, with TFDV.
-
-
-def test_schema_names_the_features_of_the_contract(schema: schema_pb2.Schema) -> None:
-    assert [feature.name for feature in schema.feature] == list(GOOD)
-
-
-def test_good_records_are_no_anomaly(schema: schema_pb2.Schema) -> None:
-    assert _anomalies([_record(), _record(label__classes=list(range(21)), label__void_fraction=[0.0])], schema) == {}
-
-
-@pytest.mark.parametrize(
-    ("changes", "feature", "text"),
-    [
-        ({"label__classes": [0, 30]}, "label/classes", "Out-of-range values: Unexpectedly large value: 30"),
-        ({"label__classes": [21]}, "label/classes", "Unexpectedly large value: 21"),
-        ({"label__classes": [255]}, "label/classes", "Unexpectedly large value: 255"),
-        ({"label__classes": [-1]}, "label/classes", "Unexpectedly small value: -1"),
-        ({"label__classes": [*range(21), 3]}, "label/classes", "more values than expected"),
-        ({"label__void_fraction": [1.5]}, "label/void_fraction", "Unexpectedly high value: 1.5"),
-        ({"label__void_fraction": [-0.5]}, "label/void_fraction", "Unexpectedly low values: -0.5"),
-        ({"label__void_fraction": [math.nan]}, "label/void_fraction", "NaN"),
-        ({"label__void_fraction": None}, "label/void_fraction", "fewer examples than expected"),
-        ({"image": None}, "image", "fewer examples than expected"),
-        ({"label": None}, "label", "fewer examples than expected"),
-        ({"image__filename": None}, "image/filename", "fewer examples than expected"),
-        ({"image__height": [-1]}, "image/height", "Unexpectedly small value: -1"),
-        ({"image__height": [0]}, "image/height", "Unexpectedly small value: 0"),
-        ({"image__width": [-3]}, "image/width", "Unexpectedly small value: -3"),
-        ({"image__width": [65536]}, "image/width", "Unexpectedly large value: 65536"),
-        ({"image__height": [75, 76]}, "image/height", "shape"),
-        ({"image": [b"one", b"two"]}, "image", "shape"),
-        ({"extra": [1]}, "extra", "New column"),
-    ],
-    ids=str,
-)
-def test_one_bad_record_among_good_ones_is_found(
-    schema: schema_pb2.Schema, changes: dict[str, Any], feature: str, text: str
-) -> None:
-    found = _anomalies([_record(), _record(**changes), *[_record()] * 20], schema)
-    assert list(found) == [feature]
-    assert text in found[feature]
-
-
-def test_feature_that_no_record_has_is_found(schema: schema_pb2.Schema) -> None:
-    assert list(_anomalies([_record(image=None)] * 3, schema)) == ["image"]
-
-
-def test_each_bad_feature_is_found(schema: schema_pb2.Schema) -> None:
-    bad = _record(label__classes=[30], label__void_fraction=[1.5], image__height=[-1], image=None)
-    found = _anomalies([_record(), bad], schema)
-    assert set(found) == {"label/classes", "label/void_fraction", "image/height", "image"}
-
-
-@pytest.mark.parametrize("changes", [{"label__classes": []}, {"label__classes": None}], ids=["empty list", "no list"])
-def test_image_that_is_all_void_is_no_anomaly(schema: schema_pb2.Schema, changes: dict[str, Any]) -> None:
-    void = _record(**changes, label__void_fraction=[1.0])
-    assert _anomalies([_record(), void], schema) == {}
-    assert _anomalies([void] * 3, schema) == {}
-
-
 @pytest.fixture(scope="module")
 def mini_records(mini_voc: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
     """The records of the miniature set by split, and one that is all void; made one by one, without Beam."""
-    builder = make_builder(BUILDER, str(mini_voc), str(tmp_path_factory.mktemp("tfds")))
-    records = {
-        split: [_encode(builder, pair, pathlib.Path(pair.mask).read_bytes()) for pair in pairs]
-        for split, pairs in voc.pairs_by_split(voc.find_voc(mini_voc, 2007)).items()
-    }
-    pair = voc.pairs_by_split(voc.find_voc(mini_voc, 2007))["test"][0]
-    ids = np.full(np.asarray(PIL.Image.open(pair.mask)).shape, features.IGNORE_LABEL, np.uint8)
-    buffer = io.BytesIO()
-    masks.to_palette_image(ids, features.voc_palette()).save(buffer, format="PNG")
-    records["void"] = [_encode(builder, pair, buffer.getvalue())]
-    return records
+    builder = Voc2007Semantic(source=str(mini_voc), data_dir=str(tmp_path_factory.mktemp("tfds")))
 
+    def encode(pair: layout.Pair, ids: np.ndarray | None = None) -> bytes:
+        picture, mask = read_pair(pair, builder.spec)
+        return builder.info.features.serialize_example(encode_example(pair, picture, mask.ids if ids is None else ids))
 
-def _encode(builder: Any, pair: voc.Pair, mask: bytes) -> bytes:
-    example = encode_example(pair, builder.palette, pathlib.Path(pair.image).read_bytes(), mask)
-    return builder.info.features.serialize_example(example)
+    pairs = layout.list_pairs(str(mini_voc), builder.spec)
+    records = {split: [encode(pair) for pair in listed] for split, listed in pairs.items()}
+    first = pairs["test"][0]
+    height, width = np.asarray(PIL.Image.open(first.mask)).shape
+    return records | {"void": [encode(first, np.full((height, width), features.IGNORE_LABEL, np.uint8))]}
 
 
 def test_records_of_the_miniature_set_are_no_anomaly(schema: schema_pb2.Schema, mini_records: dict[str, list[bytes]]) -> None:
@@ -216,52 +150,145 @@ def _schema_artifact(folder: pathlib.Path) -> standard_artifacts.Schema:
     artifact = standard_artifacts.Schema()
     artifact.uri = str(folder)
     folder.mkdir()
-    properties = {"schema_text": registry.schema_text(BUILDER), "code_digest": ""}
+    properties = {"schema_text": schema_text(21), "code_digest": ""}
     SchemaGen.EXECUTOR_SPEC.executor_class().Do({}, {"schema": [artifact]}, properties)
     return artifact
 
 
-def _validate(folder: pathlib.Path, splits: dict[str, list[bytes]], schema: schema_pb2.Schema) -> Any:
-    """Returns the artifact that ExampleValidator's own executor writes of these records."""
-    statistics, anomalies = standard_artifacts.ExampleStatistics(), standard_artifacts.ExampleAnomalies()
-    statistics.uri, anomalies.uri = str(folder / "statistics"), str(folder / "anomalies")
-    statistics.split_names = artifact_utils.encode_split_names(list(splits))
+def _statistics_artifact(
+    folder: pathlib.Path, splits: dict[str, list[bytes]], schema: schema_pb2.Schema, number: int
+) -> standard_artifacts.ExampleStatistics:
+    artifact = standard_artifacts.ExampleStatistics()
+    artifact.id, artifact.uri = number, str(folder)
+    artifact.split_names = artifact_utils.encode_split_names(list(splits))
     for split, records in splits.items():
-        (folder / "statistics" / f"Split-{split}").mkdir(parents=True)
-        path = folder / "statistics" / f"Split-{split}" / "FeatureStats.pb"
-        path.write_bytes(_statistics(records, schema).SerializeToString())
+        (folder / f"Split-{split}").mkdir(parents=True)
+        (folder / f"Split-{split}" / "FeatureStats.pb").write_bytes(_statistics(records, schema).SerializeToString())
+    return artifact
+
+
+def _validate(
+    folder: pathlib.Path,
+    splits: dict[str, list[bytes]],
+    schema: schema_pb2.Schema,
+    baseline: dict[str, list[bytes]] | None = None,
+    max_drift: float = 0.3,
+) -> dict[str, list[Any]]:
+    """Returns what the gate receives: statistics of these records, and what TFX's own executors write of them."""
+    statistics = _statistics_artifact(folder / "statistics", splits, schema, 17)
+    before = [_statistics_artifact(folder / "baseline", baseline, schema, 16)] if baseline else []
+    anomalies, drift = standard_artifacts.ExampleAnomalies(), standard_artifacts.ExampleAnomalies()
+    anomalies.uri, drift.uri = str(folder / "anomalies"), str(folder / "drift")
     inputs = {"statistics": [statistics], "schema": [_schema_artifact(folder / "schema")]}
     example_validator.Executor().Do(inputs, {"anomalies": [anomalies]}, {})
-    return anomalies
+    distribution_validator.Executor().Do(
+        {"statistics": [statistics], "baseline_statistics": before},
+        {"anomalies": [drift]},
+        {"distribution_validator_config": make_drift_config(max_drift)},
+    )
+    return {"statistics": [statistics], "anomalies": [anomalies], "drift": [drift], "baseline_statistics": before}
 
 
-def _gate(anomalies: Any) -> None:
-    DataGate.EXECUTOR_SPEC.executor_class().Do({"anomalies": [anomalies]}, {}, {"code_digest": "0"})
+def _gate(inputs: dict[str, list[Any]]) -> DataBlessing:
+    blessing = DataBlessing()
+    DataGate.EXECUTOR_SPEC.executor_class().Do(inputs, {"blessing": [blessing]}, {"code_digest": "0"})
+    return blessing
 
 
 def test_schema_gen_writes_the_text_that_it_is_given(tmp_path: pathlib.Path) -> None:
     artifact = _schema_artifact(tmp_path / "schema")
     assert [path.name for path in pathlib.Path(artifact.uri).iterdir()] == [SCHEMA_FILE]
-    assert (tmp_path / "schema" / SCHEMA_FILE).read_text() == registry.schema_text(BUILDER)
+    assert (tmp_path / "schema" / SCHEMA_FILE).read_text() == schema_text(21)
 
 
-def test_gate_lets_good_data_pass(
+def test_gate_blesses_good_data(
     tmp_path: pathlib.Path, schema: schema_pb2.Schema, mini_records: dict[str, list[bytes]]
 ) -> None:
     splits = {"train": mini_records["train"], "eval": mini_records["validation"], "test": mini_records["void"]}
-    _gate(_validate(tmp_path, splits, schema))
+    blessing = _gate(_validate(tmp_path, splits, schema))
+    assert blessing.get_int_custom_property("blessed") == 1
+    assert blessing.get_int_custom_property("current_statistics_id") == 17
 
 
 def test_gate_fails_over_one_bad_record_and_names_it(tmp_path: pathlib.Path, schema: schema_pb2.Schema) -> None:
     splits = {"train": [_record()], "eval": [_record()], "test": [_record(), _record(label__classes=[30])]}
-    anomalies = _validate(tmp_path, splits, schema)
     with pytest.raises(DataError, match="test: label/classes: Out-of-range values: Unexpectedly large value: 30") as error:
-        _gate(anomalies)
+        _gate(_validate(tmp_path, splits, schema))
     assert "train:" not in str(error.value) and "eval:" not in str(error.value)
 
 
 def test_gate_does_not_take_a_missing_file_for_good_data(tmp_path: pathlib.Path, schema: schema_pb2.Schema) -> None:
-    anomalies = _validate(tmp_path, {"train": [_record()], "eval": [_record()]}, schema)
-    pathlib.Path(anomalies.uri, "Split-eval", "SchemaDiff.pb").unlink()
+    inputs = _validate(tmp_path, {"train": [_record()], "eval": [_record()]}, schema)
+    pathlib.Path(inputs["anomalies"][0].uri, "Split-eval", "SchemaDiff.pb").unlink()
     with pytest.raises(Exception, match="Split-eval"):
-        _gate(anomalies)
+        _gate(inputs)
+
+
+# Drift: the data before, and data of which all pictures of one split are larger.
+
+
+@pytest.fixture
+def before() -> dict[str, list[bytes]]:
+    return {split: [_record()] * MIN_EXAMPLES for split in SPLITS}
+
+
+@pytest.fixture
+def drifted(before: dict[str, list[bytes]]) -> dict[str, list[bytes]]:
+    return before | {"eval": [_record(image__height=[300])] * MIN_EXAMPLES}
+
+
+def test_gate_blesses_data_like_the_data_before(
+    tmp_path: pathlib.Path, schema: schema_pb2.Schema, before: dict[str, list[bytes]]
+) -> None:
+    more = {split: records + records[:10] for split, records in before.items()}
+    assert _gate(_validate(tmp_path, more, schema, before)).get_int_custom_property("current_statistics_id") == 17
+
+
+def test_gate_refuses_drifted_data_without_a_blessing(
+    tmp_path: pathlib.Path, schema: schema_pb2.Schema, before: dict[str, list[bytes]], drifted: dict[str, list[bytes]]
+) -> None:
+    blessing = DataBlessing()
+    inputs = _validate(tmp_path, drifted, schema, before)
+    with pytest.raises(
+        DataError, match="The data drifted .*\n  eval: image/height: .* is 1 .*, above the threshold 0.3"
+    ) as error:
+        DataGate.EXECUTOR_SPEC.executor_class().Do(inputs, {"blessing": [blessing]}, {"code_digest": "0"})
+    assert "train:" not in str(error.value) and "test:" not in str(error.value)
+    assert not blessing.has_custom_property("blessed")
+
+
+def test_gate_accepts_drifted_data_where_the_limit_bears_it(
+    tmp_path: pathlib.Path, schema: schema_pb2.Schema, before: dict[str, list[bytes]], drifted: dict[str, list[bytes]]
+) -> None:
+    assert _gate(_validate(tmp_path, drifted, schema, before, max_drift=1.0)).get_int_custom_property("blessed") == 1
+
+
+def test_first_data_drifted_from_nothing(
+    tmp_path: pathlib.Path, schema: schema_pb2.Schema, drifted: dict[str, list[bytes]]
+) -> None:
+    assert _gate(_validate(tmp_path, drifted, schema)).get_int_custom_property("blessed") == 1
+
+
+def test_data_that_does_not_fit_its_schema_is_refused_for_that_first(
+    tmp_path: pathlib.Path, schema: schema_pb2.Schema, before: dict[str, list[bytes]], drifted: dict[str, list[bytes]]
+) -> None:
+    bad = drifted | {"train": [_record(label__classes=[30])] * MIN_EXAMPLES}
+    with pytest.raises(DataError, match="does not fit its schema"):
+        _gate(_validate(tmp_path, bad, schema, before))
+
+
+def test_new_and_lost_test_split_is_passed_over(
+    tmp_path: pathlib.Path, schema: schema_pb2.Schema, before: dict[str, list[bytes]]
+) -> None:
+    two = {split: before[split] for split in ("train", "eval")}
+    _gate(_validate(tmp_path / "lost", two, schema, before))
+    _gate(_validate(tmp_path / "new", before, schema, two))
+
+
+def test_gate_does_not_take_a_missing_comparison_for_a_good_one(
+    tmp_path: pathlib.Path, schema: schema_pb2.Schema, before: dict[str, list[bytes]]
+) -> None:
+    inputs = _validate(tmp_path, before, schema, before)
+    pathlib.Path(inputs["drift"][0].uri, "SplitPair-eval_eval", "SchemaDiff.pb").unlink()
+    with pytest.raises(Exception, match="SplitPair-eval_eval"):
+        _gate(inputs)

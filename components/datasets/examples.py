@@ -1,142 +1,165 @@
-"""From a pair of files to an example of `components.features`, or to a reason why not."""
+"""From a pair of files to an example of `components.features`, or to a reason why not: the dead-letter output."""
 
 import dataclasses
-import io
 import math
 import os
-import re
+import posixpath
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import PIL.Image
-import tensorflow as tf
-from etils import epath
 
 from components import features, masks, progress
-from components.datasets.voc import Pair
+from components.datasets import files, images, mask_reader
+from components.datasets.fingerprints import fingerprint
+from components.datasets.layout import Pair
+from components.datasets.raster import Raster
+from components.datasets.spec import DatasetSpec
 from components.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
 class Quarantined:
-    """A pair that cannot be used: the dead-letter record of the data's way in.
+    """A pair that is not used: the dead-letter record of the data's way in.
 
     Attributes:
         split: the builder's name of the split that lists it.
         key: the image id.
         file: the file at fault.
         reason: what is wrong with it, in words.
+        cause: "bad", or "leak" where it was taken out of train because another split has it too, as the description allows.
     """
 
     split: str
     key: str
     file: str
     reason: str
+    cause: str = "bad"
 
     def __str__(self) -> str:
         """Returns one line for an error's list."""
-        return f"{self.split}/{self.key}: {self.file}: {self.reason}"
+        return files.printable(f"{self.split}/{self.key}: {self.file}: {self.reason}")
 
 
-class _BadFileError(Exception):
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What a report counts of an example.
+
+    Attributes:
+        split: the builder's name.
+        height_px: of the picture.
+        width_px: of the picture.
+        image_kind: format and mode of the picture's file, for instance "JPEG RGB".
+        mask_kind: how its mask is kept, for instance "palette".
+        pixels: int64 [256]: pixels by id; the last is void.
+    """
+
+    split: str
+    height_px: int
+    width_px: int
+    image_kind: str
+    mask_kind: str
+    pixels: np.ndarray
+
+
+class BadFileError(Exception):
+    """A pair cannot be used; the file at fault, and why, in words."""
+
     def __init__(self, file: str, reason: str) -> None:
+        """Keeps both."""
         super().__init__(file, reason)
         self.file = file
         self.reason = reason
 
 
-def _tf_reason(error: tf.errors.OpError) -> str:
-    return " ".join(re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", " ", error.message).split())
-
-
-def encode_image(encoded: bytes) -> tuple[bytes, int, int]:
-    """Checks a picture and brings it into the form of the contract.
+def read_pair(pair: Pair, spec: DatasetSpec) -> tuple[images.Picture, mask_reader.Mask]:
+    """Reads, checks and decodes both files of a pair.
 
     Args:
-        encoded: the file's bytes, in one of `masks.FORMATS`.
+        pair: where they are.
+        spec: the data set.
 
     Returns:
-        Its own bytes if it is an RGB JPEG, else an RGB PNG of it; height and width in pixels.
+        The picture, and its mask of the same size.
 
     Raises:
-        ValueError: not a picture, too large, or damaged. TensorFlow's decoder has the last word, since it is the one that
-            Transform and serving use.
+        BadFileError: with the file at fault and the reason.
     """
+    if pair.problem:
+        raise BadFileError(pair.image, pair.problem)
+    if _printable(pair.key) != pair.key:
+        raise BadFileError(pair.image, "its name is not UTF-8, as that of an example must be; rename it and its mask")
+    encoded = _read(pair.image, pair.folder, "image")
     try:
-        image = PIL.Image.open(io.BytesIO(encoded), formats=masks.FORMATS)
-        width, height = image.size
-        if width * height > features.MAX_PIXELS:
-            raise ValueError(f"the image has {width}x{height} pixels, more than {features.MAX_PIXELS}")
-        if max(width, height) > features.MAX_SIDE_PX:
-            raise ValueError(f"the image has {width}x{height} pixels; a side may have {features.MAX_SIDE_PX}")
-        if image.mode.startswith(("I", "F")):
-            raise ValueError(f"the image has mode {image.mode}; expected 8 bits a channel")
-        if image.format not in ("JPEG", "MPO") or image.mode != "RGB":  # MPO: a telephone's JPEG with a second picture.
-            buffer = io.BytesIO()
-            image.convert("RGB").save(buffer, format="PNG")
-            encoded = buffer.getvalue()
-    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise ValueError(f"the image cannot be read: {masks.describe(error)}") from error
+        picture = images.read_picture(encoded)
+        if spec.layout.mask_side:
+            picture, colors = images.split_sides(picture, spec.layout.mask_side)
+    except ValueError as error:
+        raise BadFileError(pair.image, str(error)) from error
     try:
-        tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(f"the image is damaged: {_tf_reason(error)}") from error
-    return encoded, height, width
+        if spec.layout.mask_side:
+            mask = mask_reader.read_raster(Raster(colors, "half of the picture", lossy=picture.lossy), spec)
+        else:
+            mask = mask_reader.decode_mask(_read(pair.mask, pair.folder, "mask"), spec)
+        _check_sizes(picture, mask.ids)
+    except ValueError as error:
+        raise BadFileError(pair.mask, str(error)) from error
+    return picture, mask
 
 
-def encode_example(pair: Pair, palette: Sequence[masks.Color], image: bytes, mask: bytes) -> dict[str, Any]:
-    """Builds the example of a pair; see `components.features` for its keys.
+def _check_sizes(picture: images.Picture, ids: np.ndarray) -> None:
+    (height, width), size = picture.pixels.shape[:2], ids.shape
+    if size != (height, width):
+        turned = size == (width, height)
+        hint = "; is one of them turned? A JPEG counts as turned by its EXIF tag" if turned else ""
+        raise ValueError(f"the mask has {size[1]}x{size[0]} pixels, its image {width}x{height}{hint}")
+
+
+def _read(path: str, folder: str, what: str) -> bytes:
+    if folder and not files.is_remote(path) and not _stays_inside(path, folder):
+        raise BadFileError(path, f"the {what} is a link that leaves the data folder {folder}")
+    try:
+        return files.read_bytes(path)
+    except FileNotFoundError as error:
+        raise BadFileError(path, f"the {what} does not exist") from error
+    except OSError as error:
+        raise BadFileError(path, f"the {what} cannot be read: {error.strerror or error}") from error
+
+
+def _printable(name: str) -> str:
+    """Returns a file's name with escapes for bytes that are not UTF-8: Linux allows them, a terminal or a record does not."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _stays_inside(path: str, folder: str) -> bool:
+    return os.path.commonpath((os.path.realpath(path), folder)) == folder
+
+
+def encode_example(pair: Pair, picture: images.Picture, ids: np.ndarray) -> dict[str, Any]:
+    """Builds the example of a pair, as the builder's features encode it; see `components.features` for its keys.
 
     Args:
-        pair: where the bytes come from.
-        palette: colour of each class, in the order of their ids; its length is the number of classes.
-        image: the picture's bytes.
-        mask: the mask's bytes.
-
-    Returns:
-        What the builder's features encode.
-
-    Raises:
-        _BadFileError: with the file at fault and the reason.
+        pair: where it comes from.
+        picture: the picture.
+        ids: uint8 [H, W], its mask.
     """
-    try:
-        encoded, height, width = encode_image(image)
-    except ValueError as error:
-        raise _BadFileError(pair.image, str(error)) from error
-    try:
-        ids = masks.decode_mask(mask, palette)
-        masks.check_ids(ids, len(palette))
-        if ids.shape != (height, width):
-            raise ValueError(f"the mask has {ids.shape[1]}x{ids.shape[0]} pixels, its image {width}x{height}")
-    except ValueError as error:
-        raise _BadFileError(pair.mask, str(error)) from error
     classes = np.unique(ids)
     return {
-        features.IMAGE: encoded,
-        features.FILENAME: os.path.basename(pair.image),
-        features.HEIGHT: height,
-        features.WIDTH: width,
+        features.IMAGE: picture.encoded,
+        features.FILENAME: pair.key + posixpath.splitext(pair.image)[1],
+        features.HEIGHT: ids.shape[0],
+        features.WIDTH: ids.shape[1],
         features.LABEL: masks.encode_ids(ids),
         features.CLASSES: classes[classes != features.IGNORE_LABEL].astype(np.int64),
         features.VOID_FRACTION: np.float32((ids == features.IGNORE_LABEL).mean()),
     }
 
 
-def _read(path: str, what: str) -> bytes:
-    try:
-        return epath.Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise _BadFileError(path, f"the {what} does not exist") from error
-    except OSError as error:
-        raise _BadFileError(path, f"the {what} cannot be read: {error.strerror}") from error
-
-
 @dataclasses.dataclass
 class _EncodeExample(beam.DoFn):
+    spec: DatasetSpec
     split: str
-    palette: tuple[masks.Color, ...]
     total: int
 
     def setup(self) -> None:
@@ -144,29 +167,55 @@ class _EncodeExample(beam.DoFn):
 
     def process(self, pair: Pair) -> Iterator[Any]:
         try:
-            image, mask = _read(pair.image, "image"), _read(pair.mask, "mask")
-            yield pair.key, encode_example(pair, self.palette, image, mask)
+            picture, mask = read_pair(pair, self.spec)
+            yield pair.key, encode_example(pair, picture, mask.ids)
             beam.metrics.Metrics.counter("vocseg", "examples").inc()
-        except _BadFileError as error:
-            yield beam.pvalue.TaggedOutput("quarantined", Quarantined(self.split, pair.key, error.file, error.reason))
+            told = fingerprint(self.split, pair.key, pair.image, picture.pixels)
+            yield beam.pvalue.TaggedOutput("fingerprints", told)
+            yield beam.pvalue.TaggedOutput("facts", self._facts(pair, picture, mask))
+        except BadFileError as error:
+            key, file = _printable(pair.key), _printable(error.file)
+            yield beam.pvalue.TaggedOutput("quarantined", Quarantined(self.split, key, file, error.reason))
             beam.metrics.Metrics.counter("vocseg", "quarantined").inc()
         self._done += 1
         if self._done % 10 == 0 or self._done == self.total:
             progress.report(self._done, self.total, f"{self.split} pairs")
 
+    def _facts(self, pair: Pair, picture: images.Picture, mask: mask_reader.Mask) -> Facts:
+        kind, ending = picture.kind, posixpath.splitext(pair.image)[1].lower()
+        if ending not in _ENDINGS[kind.split()[0]]:
+            kind += f" named {ending}"
+        height, width = mask.ids.shape
+        return Facts(self.split, height, width, kind, mask.kind, np.bincount(mask.ids.reshape(-1), minlength=256))
+
+
+_ENDINGS = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+}
+"""What files of each of `raster.FORMATS` are called; said where one is not."""
+
 
 @dataclasses.dataclass
 class EncodeExamples(beam.PTransform):
-    """PCollection[Pair] -> {"examples": PCollection[(key, example)], "quarantined": PCollection[Quarantined]}.
+    """Reads, checks and encodes pairs.
+
+    PCollection[Pair] -> {"examples": PCollection[(key, example)], "quarantined": PCollection[Quarantined],
+    "fingerprints": PCollection[Fingerprint], "facts": PCollection[Facts]}; a pair is in `examples` or in `quarantined`,
+    and each example has one fingerprint and one `Facts`.
 
     Attributes:
+        spec: the data set.
         split: the builder's name of the split.
-        palette: colour of each class, in the order of their ids.
         total: how many pairs the split lists, for the progress.
     """
 
+    spec: DatasetSpec
     split: str
-    palette: tuple[masks.Color, ...]
     total: int
 
     def __post_init__(self) -> None:
@@ -175,33 +224,35 @@ class EncodeExamples(beam.PTransform):
 
     @beam.typehints.no_annotations
     def expand(self, pairs: beam.PCollection) -> dict[str, beam.PCollection]:
-        """Reads, checks and encodes each pair."""
-        encode = beam.ParDo(_EncodeExample(self.split, self.palette, self.total))
-        outputs = pairs | "Spread" >> beam.Reshuffle() | "Encode" >> encode.with_outputs("quarantined", main="examples")
-        return {"examples": outputs.examples, "quarantined": outputs.quarantined}
+        """Spreads the pairs over the workers; from there on an example stays where it was read."""
+        encode = beam.ParDo(_EncodeExample(self.spec, self.split, self.total))
+        tags = ("quarantined", "fingerprints", "facts")
+        outputs = pairs | "Spread" >> beam.Reshuffle() | "Encode" >> encode.with_outputs(*tags, main="examples")
+        return {name: outputs[name] for name in ("examples", *tags)}
 
 
 def check_quarantine(quarantined: Sequence[Quarantined], listed: int, max_fraction: float, limit: int = 20) -> None:
     """Fails where too many pairs are bad.
 
     Args:
-        quarantined: the bad pairs.
-        listed: how many pairs the lists name in all.
+        quarantined: the pairs that are not used; those that were taken out as leaks are borne.
+        listed: how many pairs are listed in all.
         max_fraction: share of bad pairs that is borne, 0..1.
         limit: how many of them the message names.
 
     Raises:
         DataError: names them, with the remedy.
     """
-    if not quarantined or len(quarantined) / listed <= max_fraction:
+    bad = [record for record in quarantined if record.cause == "bad"]
+    if not bad or len(bad) / listed <= max_fraction:
         return
-    enough = math.ceil(1000 * len(quarantined) / listed) / 1000
-    shown = sorted(map(str, quarantined))[:limit]
-    rest = [f"... and {len(quarantined) - limit} more"] if len(quarantined) > limit else []
+    enough = math.ceil(1000 * len(bad) / listed) / 1000
+    shown = sorted(map(str, bad))[:limit]
+    rest = [f"... and {len(bad) - limit} more"] if len(bad) > limit else []
     raise DataError(
         "\n  ".join(
             [
-                f"{len(quarantined)} of {listed} listed pairs cannot be used "
+                f"{len(bad)} of {listed} listed pairs cannot be used "
                 f"(allowed: {max_fraction:.2%}, data.max_quarantined_fraction):",
                 *shown,
                 *rest,

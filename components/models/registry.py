@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     import keras
 
 
-def check(config: ModelConfig) -> None:
-    """Checks what only Keras knows, before any step of a pipeline runs.
+def check(config: ModelConfig, num_classes: int) -> None:
+    """Checks what only Keras and the data know, before any step of a pipeline runs.
 
     Raises:
-        ConfigError: Keras has no activation or initialiser of that name.
+        ConfigError: Keras has no activation or initialiser of that name, or the head does not go with the classes.
     """
     import keras
+
+    if config.head == "sigmoid" and num_classes != 2:
+        raise ConfigError(f"model.head=sigmoid is for two classes; the data set has {num_classes}. Use model.head=softmax.")
 
     tries = {
         "activation": lambda name: keras.activations.get(name)(keras.ops.zeros((1, 1))),
@@ -42,9 +45,17 @@ def build(config: ModelConfig, num_classes: int, height_px: int | None = None, w
         width_px: width of the input, likewise.
 
     Returns:
-        A model from float [B, H, W, 3] in [0, 1] to float32 logits [B, H, W, num_classes].
+        A model from float [B, H, W, 3] in [0, 1] to float32 logits [B, H, W, num_classes]. With a sigmoid head the network has
+        one channel z, and the logits are 0 and z: their softmax is sigmoid(z), and their cross-entropy the binary one of z.
 
     Raises:
         ValueError: no such architecture.
     """
-    return importlib.import_module(module_of(config.name)).build(config, num_classes, (height_px, width_px, 3))
+    module = importlib.import_module(module_of(config.name))
+    if config.head == "softmax":
+        return module.build(config, num_classes, (height_px, width_px, 3))
+    import keras
+
+    model = module.build(config, 1, (height_px, width_px, 3))
+    logits = keras.ops.concatenate([keras.ops.zeros_like(model.output), model.output], axis=-1)
+    return keras.Model(model.input, logits, name=model.name)

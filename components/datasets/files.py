@@ -1,0 +1,141 @@
+"""The data's files, on this machine or in any store that TensorFlow knows (gs://, s3://, ram://, ...): looked at and read only.
+
+Paths are texts. Errors are Python's own, whichever file system raised them.
+"""
+
+import contextlib
+import errno
+import os
+import posixpath
+from collections.abc import Iterator
+
+
+def is_remote(path: str) -> bool:
+    """Tells an address such as gs://bucket/folder from a path on this machine."""
+    return "://" in path
+
+
+def join(folder: str, *parts: str) -> str:
+    """Joins what is not empty by slashes."""
+    return posixpath.join(folder, *(part for part in parts if part))
+
+
+def printable(text: str) -> str:
+    """Returns a text for a terminal: whatever a file is called, it starts no line and no escape sequence there."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+@contextlib.contextmanager
+def _os_errors(path: str) -> Iterator[None]:
+    """Raises TensorFlow's errors as Python's, those without a counterpart as OSError with the store's message."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
+    except (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError) as error:
+        raise PermissionError(errno.EACCES, error.message, path) from error
+    except tf.errors.OpError as error:
+        raise OSError(errno.EIO, error.message, path) from error
+
+
+def refuse_special(path: str) -> None:
+    """Refuses what must not be opened as a file on this machine: a pipe makes one wait for ever, a device need not end.
+
+    Raises:
+        OSError: it is such.
+    """
+    if not os.path.isfile(path) and not os.path.isdir(path) and os.path.exists(path):
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, not a file", path)
+
+
+def read_bytes(path: str) -> bytes:
+    """Returns a file's content.
+
+    Raises:
+        OSError: it cannot be read; FileNotFoundError where there is none.
+    """
+    if not is_remote(path):
+        refuse_special(path)
+        with open(path, "rb") as file:
+            return file.read()
+    import tensorflow as tf
+
+    try:
+        with _os_errors(path), tf.io.gfile.GFile(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        if is_folder(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path) from error
+        raise
+
+
+def exists(path: str) -> bool:
+    """Tells whether there is a file or a folder.
+
+    Raises:
+        OSError: a store cannot be asked.
+    """
+    if not is_remote(path):
+        return os.path.exists(path)
+    import tensorflow as tf
+
+    with _os_errors(path):
+        return tf.io.gfile.exists(path)
+
+
+def is_folder(path: str) -> bool:
+    """Tells whether there is a folder."""
+    if not is_remote(path):
+        return os.path.isdir(path)
+    import tensorflow as tf
+
+    return tf.io.gfile.isdir(path)
+
+
+def names(folder: str) -> list[str]:
+    """Returns the names in a folder, sorted.
+
+    Raises:
+        OSError: it cannot be listed; FileNotFoundError where there is none.
+    """
+    if not is_remote(folder):
+        return sorted(os.listdir(folder))
+    import tensorflow as tf
+
+    try:
+        with _os_errors(folder):
+            return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))  # gs:// ends folders with a slash.
+    except FileNotFoundError as error:
+        if exists(folder):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from error
+        raise
+
+
+def files_below(folder: str) -> Iterator[str]:
+    """Yields the files below a folder, links to folders left alone, by paths relative to it; hidden ones are left out.
+
+    Where there is no such folder, there are none.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    guard: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if is_remote(folder):
+        import tensorflow as tf
+
+        guard, walk = _os_errors(folder), tf.io.gfile.walk(folder)
+    else:
+        walk = os.walk(folder, onerror=_raise_unless_missing)
+    with guard:
+        for where, folders, found in walk:
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            inner = where[len(folder) :].strip("/")
+            yield from (join(inner, name) for name in sorted(found) if not name.startswith("."))
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    """Is called where `os.walk` would pass over a folder without a word."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error

@@ -1,0 +1,169 @@
+"""One Beam job from listed pairs to examples, quarantine and report: what a check and ExampleGen have in common."""
+
+import collections
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+from etils import epath
+
+from components.datasets import leaks, near_duplicates
+from components.datasets.examples import EncodeExamples, Quarantined
+from components.datasets.layout import Pair
+from components.datasets.report import CountFacts, Report, SplitReport
+from components.datasets.spec import DatasetSpec
+
+Pairs = Mapping[str, Sequence[Pair]]
+"""The listed pairs by the builder's names of the splits."""
+
+Write = Callable[[str, beam.PCollection], None]
+"""What is done with a split's examples, PCollection[(key, example)]."""
+
+
+def generate(make_pipeline: Callable[[], beam.Pipeline], spec: DatasetSpec, pairs: Pairs, folder: str, write: Write) -> Report:
+    """Reads all pairs, writes the examples, and tells what was found.
+
+    Pictures that another split has too are left out of train where the description says so. Those with one path are known
+    before anything is read; where only the pixels tell, the job runs a second time without them.
+
+    Args:
+        make_pipeline: makes a Beam pipeline.
+        spec: the data set.
+        pairs: the listed pairs; a split without any is not in it.
+        folder: an empty one for what the job passes on, on a file system of Beam's.
+        write: takes the examples of each split; writes anew what an earlier call wrote.
+
+    Raises:
+        RuntimeError: examples and quarantined pairs are not together the listed pairs; cannot be, so it is a bug.
+    """
+    dropping = spec.leaks == "drop_from_train"
+    drop = leaks.to_drop(same_files(pairs)) if dropping else set()
+    report = _generate(make_pipeline, spec, pairs, drop, os.path.join(folder, "1"), write)
+    found = leaks.to_drop(report.leaks) if dropping else set()
+    return _generate(make_pipeline, spec, pairs, drop | found, os.path.join(folder, "2"), write) if found else report
+
+
+def same_files(pairs: Pairs) -> list[leaks.Leak]:
+    """Returns the leaks that the lists alone show: one picture's path in two splits."""
+    by_file = collections.defaultdict(list)
+    for split, listed in pairs.items():
+        for pair in listed:
+            by_file[pair.image].append((split, pair.key, pair.image))
+    return [leaks.Leak(tuple(found)) for found in by_file.values() if len({split for split, _, _ in found}) > 1]
+
+
+def without(pairs: Pairs, drop: set[tuple[str, str]]) -> dict[str, list[Pair]]:
+    """Returns the pairs but for some, given by split and key; a split may have none left."""
+    return {split: [pair for pair in listed if (split, pair.key) not in drop] for split, listed in pairs.items()}
+
+
+def _generate(
+    make_pipeline: Callable[[], beam.Pipeline],
+    spec: DatasetSpec,
+    pairs: Pairs,
+    drop: set[tuple[str, str]],
+    folder: str,
+    write: Write,
+) -> Report:
+    epath.Path(folder).mkdir(parents=True, exist_ok=True)
+    with make_pipeline() as pipeline:
+        outputs = collections.defaultdict(list)
+        for split, listed in without(pairs, drop).items():
+            manifest = _write_manifest(os.path.join(folder, f"{split}.jsonl"), listed)
+            encoded = (
+                pipeline
+                | f"List {split}" >> beam.io.ReadFromText(manifest)
+                | f"Parse {split}" >> beam.Map(_parse_pair)
+                | f"Encode {split}" >> EncodeExamples(spec, split, len(listed))
+            )
+            examples = encoded.pop("examples")  # Nothing below is to gather them.
+            write(split, examples)
+            encoded["counted"] = examples | f"Count {split}" >> beam.combiners.Count.Globally()
+            for name, collection in encoded.items():
+                outputs[name].append(collection)
+        all_of = {name: found | f"All {name}" >> beam.Flatten() for name, found in outputs.items()}
+        splits = all_of["facts"] | "Count facts" >> beam.CombineGlobally(CountFacts(spec))
+        found = {
+            "splits": splits | "As dicts" >> beam.Map(_as_dicts),
+            "generated": all_of["counted"] | "Sum" >> beam.CombineGlobally(sum),
+            "quarantined": all_of["quarantined"],
+            "leaks": all_of["fingerprints"] | "Find leaks" >> leaks.FindLeaks(),
+            "near_duplicates": all_of["fingerprints"] | "Find near-duplicates" >> near_duplicates.FindNearDuplicates(),
+        }
+        for name, collection in found.items():
+            _write_lines(collection, folder, name)
+    lines = {name: _read_lines(folder, name) for name in found}
+    return _assemble(spec, pairs, drop, lines)
+
+
+def _write_manifest(path: str, pairs: Sequence[Pair]) -> str:
+    """Lists the pairs in a file: a job's description has no room for millions."""
+    with epath.Path(path).open("w") as file:
+        for pair in pairs:
+            file.write(json.dumps(dataclasses.astuple(pair)) + "\n")
+    return path
+
+
+def _parse_pair(line: str) -> Pair:
+    return Pair(*json.loads(line))
+
+
+def _as_dicts(splits: Mapping[str, SplitReport]) -> dict[str, Any]:
+    return {split: dataclasses.asdict(found) for split, found in splits.items()}
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value)  # type: ignore[arg-type]
+
+
+def _write_lines(collection: beam.PCollection, folder: str, name: str) -> None:
+    path = os.path.join(folder, f"{name}.jsonl")
+    one_file = beam.io.WriteToText(path, shard_name_template="", num_shards=1)
+    _ = collection | f"{name} to JSON" >> beam.Map(_to_json) | f"Write {name}" >> one_file
+
+
+def _read_lines(folder: str, name: str) -> list[Any]:
+    text = (epath.Path(folder) / f"{name}.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _assemble(spec: DatasetSpec, pairs: Pairs, drop: set[tuple[str, str]], lines: Mapping[str, list[Any]]) -> Report:
+    """Joins what the job wrote with what was listed, and checks that no pair is lost."""
+    quarantined = [Quarantined(**record) for record in lines["quarantined"]]
+    reason = "another split has the same picture; left out of train"
+    quarantined += [
+        Quarantined(split, pair.key, pair.image, reason, cause="leak")
+        for split, listed in pairs.items()
+        for pair in listed
+        if (split, pair.key) in drop
+    ]
+    quarantined.sort(key=lambda record: (list(pairs).index(record.split), record.key))
+    causes = collections.Counter((record.split, record.cause) for record in quarantined)
+    counted = lines["splits"][0]
+    splits = {}
+    for split, listed in pairs.items():
+        splits[split] = SplitReport(**counted.get(split, {}))
+        splits[split].listed = len(listed)
+        splits[split].quarantined, splits[split].dropped = causes[split, "bad"], causes[split, "leak"]
+    report = Report(
+        dataset=spec.name,
+        classes=spec.classes,
+        splits=splits,
+        quarantined=quarantined,
+        leaks=[leaks.Leak(tuple(map(tuple, leak["pictures"]))) for leak in lines["leaks"]],
+        near_duplicates=[
+            near_duplicates.NearDuplicate(tuple(pair["first"]), tuple(pair["second"]), pair["distance"])
+            for pair in lines["near_duplicates"]
+        ],
+    )
+    report.leaks.sort(key=str)
+    report.near_duplicates.sort(key=lambda pair: (pair.distance, str(pair)))
+    if not lines["generated"][0] + len(quarantined) == report.generated + len(quarantined) == report.listed:
+        raise RuntimeError(
+            f"{report.listed} pairs are listed, {lines['generated'][0]} examples were made, {report.generated} were counted, "
+            f"and {len(quarantined)} pairs quarantined: some were lost. This is a bug."
+        )
+    return report

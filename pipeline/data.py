@@ -1,0 +1,235 @@
+"""`vocseg data`: checks a data set, guesses its description, draws it."""
+
+import contextlib
+import json
+import os
+import pathlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import rich.console
+import rich.table
+import rich.text
+
+from components.errors import VocsegError
+from pipeline import console
+from pipeline.run import check_folder
+
+if TYPE_CHECKING:
+    from components.datasets.report import Report
+
+_SHOWN = 50
+"""Problems that the terminal gets to see; JSON has them all."""
+
+
+@contextlib.contextmanager
+def _working(what: str) -> Iterator[str]:
+    """Shows progress of a command that is no run, on the standard error, and keeps the libraries' chatter away.
+
+    Yields:
+        A folder for what the command needs only while it lasts.
+    """
+    with tempfile.TemporaryDirectory() as folder, console.output_to(pathlib.Path(folder, "log.txt"), shown=2) as stream:
+        view = console.RunView(stream)
+        with view.listening():
+            view.start(what)
+            yield folder
+
+
+def _check_source(data: str) -> None:
+    from components.datasets import files, spans
+
+    if not files.is_remote(data) and not spans.has_span(data):
+        check_folder(data)
+
+
+def check(data: str, named: str, span: str, json_path: str | None) -> int:
+    """Reads a data set and prints what was found.
+
+    Args:
+        data: the data folder, or a pattern of spans.
+        named: its description's name or file, or empty.
+        span: which spans are meant.
+        json_path: where the report goes as JSON ("-": to standard output, instead of the table), or None.
+
+    Returns:
+        0 if it is clean, 1 if a run would refuse a pair of it, or all.
+
+    Raises:
+        DataError: there is no such data set in the folder.
+    """
+    _check_source(data)
+    with _working("reading") as folder:
+        import apache_beam as beam
+
+        from components.datasets import builder as builders
+        from components.datasets import report
+        from components.datasets.generate import generate
+        from pipeline.datasets import find_spec
+
+        notes: list[str] = []
+        spec = find_spec(named, data, span, notes.append)
+        builder = builders.make_builder(spec, data, span, folder)
+        pairs = builder.pairs_by_split(builders.make_download_manager(builder, folder))
+        lists = builder.describe_lists()
+        options = beam.options.pipeline_options.PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"])
+        found = generate(lambda: beam.Pipeline(options=options), spec, pairs, folder, lambda split, examples: None)
+    bad = [record for record in found.quarantined if record.cause == "bad"]
+    clean = not bad and not found.leaks and not report.void_splits(found)
+    text = json.dumps(report.to_dict(found) | {"clean": clean, "notes": notes, "lists": lists}, indent=1)
+    if json_path == "-":
+        print(text)
+    else:
+        _show(found, notes, lists, clean)
+        if json_path:
+            _write(json_path, f"{text}\n".encode(), "--json")
+    return 0 if clean else 1
+
+
+def _write(path: str, content: bytes, option: str, hint: str = "Give another path.") -> None:
+    """Writes a file, whole or not at all.
+
+    Raises:
+        VocsegError: it cannot be written; names the option that said where, and what to do.
+    """
+    target = pathlib.Path(path)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise VocsegError(f"{option}: {path} cannot be written: {error.strerror}. {hint}") from error
+
+
+def _show(found: "Report", notes: list[str], lists: list[str], clean: bool) -> None:
+    width = None if sys.stdout.isatty() else 160
+    out = rich.console.Console(highlight=False, emoji=False, width=width)
+    for note in notes:
+        out.print(note, markup=False)
+    out.print(_split_table(found))
+    out.print(_class_table(found))
+    for title, lines in (_findings(found) | ({"Lists, read all the same": lists} if lists else {})).items():
+        out.print(f"{title} ({len(lines)}):", markup=False)
+        for line in lines[:_SHOWN]:
+            out.print(f"  {line}", markup=False, soft_wrap=True)
+        if len(lines) > _SHOWN:
+            out.print(f"  ... and {len(lines) - _SHOWN} more; --json FILE has them all", markup=False)
+    out.print(f"{found.dataset}: {'clean' if clean else 'not clean'}", style="bold")
+
+
+def _split_table(found: "Report") -> rich.table.Table:
+    table = rich.table.Table(title="pairs")
+    for column in ("split", "listed", "usable", "bad", "dropped", "sizes", "images", "masks", "void"):
+        table.add_column(column, justify="right" if column in ("listed", "usable", "bad", "dropped", "void") else "left")
+    for name, split in found.splits.items():
+        sizes = ", ".join(f"{size} ({count})" for size, count in list(split.sizes.items())[:3])
+        more = f" and {split.distinct_sizes - 3} others" if split.distinct_sizes > 3 else ""
+        kinds = (", ".join(f"{kind} ({n})" for kind, n in counted.items()) for counted in (split.image_kinds, split.mask_kinds))
+        counts = map(str, (split.listed, split.generated, split.quarantined, split.dropped))
+        row = (name, *counts, sizes + more, *kinds, f"{split.void_fraction:.1%}")
+        table.add_row(*map(rich.text.Text, row))
+    return table
+
+
+def _class_table(found: "Report") -> rich.table.Table:
+    """Returns a row a class: share of the pixels that are not void, and pictures, by split."""
+    table = rich.table.Table(title="classes: share of pixels, and pictures")
+    table.add_column("id", justify="right")
+    table.add_column("class")
+    for name in found.splits:
+        table.add_column(name, justify="right")
+        table.add_column("pictures", justify="right")
+    for index, name in enumerate(found.classes):
+        row = [str(index), name]
+        for split in found.splits.values():
+            pixels, images = split.class_pixels.get(name, 0), split.class_images.get(name, 0)
+            row += [f"{pixels / max(1, sum(split.class_pixels.values())):.2%}", str(images)]
+        table.add_row(*map(rich.text.Text, row))
+    return table
+
+
+def _findings(found: "Report") -> dict[str, list[str]]:
+    """Returns what was found amiss, by title; titles without a finding are left out."""
+    lacking = {
+        name: ", ".join(one for one in found.classes if not split.class_images.get(one))
+        for name, split in found.splits.items()
+        if split.generated
+    }
+    findings = {
+        "Pairs that cannot be used": [str(record) for record in found.quarantined if record.cause == "bad"],
+        "Pictures in two splits, pixel by pixel the same": [str(leak) for leak in found.leaks],
+        "Left out of train, since another split has them": [str(one) for one in found.quarantined if one.cause == "leak"],
+        "Pictures in two splits that look alike (a warning)": [str(pair) for pair in found.near_duplicates],
+        "Classes that no picture of a split has (a warning)": [f"{name}: {lacks}" for name, lacks in lacking.items() if lacks],
+        "Pictures that are void all over (a warning)": [
+            f"{name}: {split.void_images} of {split.generated}" for name, split in found.splits.items() if split.void_images
+        ],
+    }
+    return {title: lines for title, lines in findings.items() if lines}
+
+
+def init(data: str, output: str | None) -> None:
+    """Guesses a data folder's description, writes it as TOML and shows it.
+
+    Args:
+        data: the data folder.
+        output: the file, or None for `vocseg.toml` in the data folder.
+
+    Raises:
+        DataError: nothing fits, or two descriptions do.
+        VocsegError: there is a file already, or it cannot be written.
+    """
+    _check_source(data)
+    from components.datasets.spec import SPEC_FILE, to_toml
+
+    path = pathlib.Path(output or os.path.join(data, SPEC_FILE))
+    if path.exists():
+        raise VocsegError(f"{path} exists. Give --output another path, or move it away.")
+    with _working("looking"):
+        from components.datasets.guess import guess
+
+        guessed = guess(data)
+    text = to_toml(guessed.spec)
+    notes = "".join(f"# {note}\n" for note in guessed.notes)
+    _write(str(path), f"{notes}\n{text}".encode(), "--output", "Give another path: --output FILE.")
+    print(f"{notes}\n{text}\nWritten to {path}. Correct it where it is wrong; `vocseg data check {data}` tries it.")
+
+
+def show(data: str, named: str, span: str, output: str, split: str | None, count: int, seed: int) -> None:
+    """Draws pictures, masks and overlays of a data set.
+
+    Args:
+        data: the data folder, or a pattern of spans.
+        named: its description's name or file, or empty.
+        span: which spans are meant.
+        output: the PNG.
+        split: of which pairs are drawn, or None for all.
+        count: how many pairs.
+        seed: of the choice.
+
+    Raises:
+        DataError: there is no such data set in the folder, or no pair of it can be read.
+        VocsegError: the picture cannot be written.
+    """
+    _check_source(data)
+    if count < 1:
+        raise VocsegError(f"--count must be at least 1; got {count}.")
+    with _working("drawing") as folder:
+        from components.datasets import builder as builders
+        from components.datasets import contact_sheet
+        from components.datasets.images import encode_png
+        from pipeline.datasets import find_spec
+
+        notes: list[str] = []
+        spec = find_spec(named, data, span, notes.append)
+        builder = builders.make_builder(spec, data, span, folder)
+        pairs = builder.pairs_by_split(builders.make_download_manager(builder, folder))
+        chosen = contact_sheet.choose({split: pairs.get(split, [])} if split else pairs, count, seed)
+        sheet, unreadable = contact_sheet.draw(chosen, spec)
+    for line in (*notes, *unreadable):
+        print(line, file=sys.stderr)
+    _write(output, encode_png(sheet), "--output")
+    print(f"{len(chosen) - len(unreadable)} pairs of {spec.name}: {output}")
