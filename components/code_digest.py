@@ -15,6 +15,7 @@ _NEUTRAL = ("components.errors", "components.progress", "components.datasets.reg
 _LIBRARIES = {
     "PIL": ("pillow",),
     "apache_beam": ("apache-beam",),
+    "imagehash": ("imagehash",),
     "keras": ("keras",),
     "numpy": ("numpy",),
     "tensorflow": ("tensorflow",),

@@ -4,7 +4,7 @@
 |---|---|---|
 | `image` | bytes | the encoded picture: the file's own bytes if it is a JPEG or a PNG, else an RGB PNG |
 | `image/filename` | bytes | its file name, UTF-8; without its ending it is the example's key |
-| `image/height`, `image/width` | int64 | size in pixels, of a JPEG after it is turned as its EXIF tag says |
+| `image/height`, `image/width` | int64 | size in pixels, of a JPEG or TIFF after it is turned as its EXIF tag says |
 | `label` | bytes | one-channel PNG of the picture's size: class ids 0..C-1, or 255 where void |
 | `label/classes` | int64 list | ids present, ascending, without 255 |
 | `label/void_fraction` | float32 | share of void pixels, 0..1 |

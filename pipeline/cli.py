@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help="check a data set, describe it, draw it")
     of_data = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    check = of_data.add_parser("check", help="read it all, and tell what was found; exits with 1 where it is not clean")
+    check = of_data.add_parser("check", help="read it all, and tell what was found; exits with 3 where it is not clean")
     _add_data_arguments(check)
     check.add_argument("--json", metavar="FILE", help="write the report as JSON (-: to standard output)")
     _finish(check, _data_check)

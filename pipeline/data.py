@@ -20,6 +20,9 @@ from pipeline.run import check_folder
 if TYPE_CHECKING:
     from components.datasets.report import Report
 
+NOT_CLEAN = 3
+"""Exit status of a check that found something; 1 is an error, 2 a wrong command line."""
+
 _SHOWN = 50
 """Problems that the terminal gets to see; JSON has them all."""
 
@@ -55,7 +58,7 @@ def check(data: str, named: str, span: str, json_path: str | None) -> int:
         json_path: where the report goes as JSON ("-": to standard output, instead of the table), or None.
 
     Returns:
-        0 if it is clean, 1 if a run would refuse a pair of it, or all.
+        0 if it is clean, 3 if a run would refuse a pair of it, or all.
 
     Raises:
         DataError: there is no such data set in the folder.
@@ -73,19 +76,19 @@ def check(data: str, named: str, span: str, json_path: str | None) -> int:
         spec = find_spec(named, data, span, notes.append)
         builder = builders.make_builder(spec, data, span, folder)
         pairs = builder.pairs_by_split(builders.make_download_manager(builder, folder))
-        lists = builder.describe_lists()
+        oddities = builder.describe_oddities()
         options = beam.options.pipeline_options.PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"])
         found = generate(lambda: beam.Pipeline(options=options), spec, pairs, folder, lambda split, examples: None)
     bad = [record for record in found.quarantined if record.cause == "bad"]
     clean = not bad and not found.leaks and not report.void_splits(found)
-    text = json.dumps(report.to_dict(found) | {"clean": clean, "notes": notes, "lists": lists}, indent=1)
+    text = json.dumps(report.to_dict(found) | {"clean": clean, "notes": notes, "oddities": oddities}, indent=1)
     if json_path == "-":
         print(text)
     else:
-        _show(found, notes, lists, clean)
+        _show(found, notes, oddities, clean)
         if json_path:
             _write(json_path, f"{text}\n".encode(), "--json")
-    return 0 if clean else 1
+    return 0 if clean else NOT_CLEAN
 
 
 def _write(path: str, content: bytes, option: str, hint: str = "Give another path.") -> None:
@@ -104,14 +107,14 @@ def _write(path: str, content: bytes, option: str, hint: str = "Give another pat
         raise VocsegError(f"{option}: {path} cannot be written: {error.strerror}. {hint}") from error
 
 
-def _show(found: "Report", notes: list[str], lists: list[str], clean: bool) -> None:
+def _show(found: "Report", notes: list[str], oddities: list[str], clean: bool) -> None:
     width = None if sys.stdout.isatty() else 160
     out = rich.console.Console(highlight=False, emoji=False, width=width)
     for note in notes:
         out.print(note, markup=False)
     out.print(_split_table(found))
     out.print(_class_table(found))
-    for title, lines in (_findings(found) | ({"Lists, read all the same": lists} if lists else {})).items():
+    for title, lines in (_findings(found) | ({"Oddities (a warning)": oddities} if oddities else {})).items():
         out.print(f"{title} ({len(lines)}):", markup=False)
         for line in lines[:_SHOWN]:
             out.print(f"  {line}", markup=False, soft_wrap=True)

@@ -36,7 +36,7 @@ def find_spec(named: str, folder: str, span: str, tell: Callable[[str], None]) -
     from components.datasets.guess import guess
 
     guessed = guess(newest)
-    if guessed.spec.name in registry.BUILT_IN:
+    if registry.builder_of(guessed.spec) != registry.CUSTOM:
         tell(f"This is the built-in data set {guessed.spec.name}.")
     elif spans.has_span(folder):
         raise DataError(

@@ -1281,7 +1281,7 @@ def _list(row: Row, folder: pathlib.Path, work: pathlib.Path) -> Outcome:
         outcome.spec = find_spec(job.named, str(job.data), job.span, lambda note: None)
         builder = builders.make_builder(outcome.spec, str(job.data), job.span, str(work))
         outcome.pairs = builder.pairs_by_split(builders.make_download_manager(builder, str(work)))
-        builder.describe_lists()
+        builder.describe_oddities()
         builder.source_digest()
         if outcome.spec.leaks == "fail":
             leaks.check_leaks(generate.same_files(outcome.pairs))
@@ -1532,7 +1532,7 @@ def test_command_names_bad_pairs_and_its_json_can_be_read(tmp_path: pathlib.Path
     _write_voc(tmp_path)
     together(pipe_at("JPEGImages/c.jpg"), image(_cut(A_JPEG, 0.7)), folder_at("SegmentationClass/d.png"))(Set(tmp_path))
     done = _check(tmp_path, "--json", str(tmp_path / "report.json"))
-    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False), done.stderr
     found = json.loads((tmp_path / "report.json").read_text())
     assert (found["clean"], found["listed"], found["generated"]) == (False, 6, 3)
     names = [os.path.basename(record["file"]) for record in found["quarantined"]]
@@ -1544,7 +1544,7 @@ def test_command_names_a_leak(tmp_path: pathlib.Path) -> None:
     _write_voc(tmp_path)
     shutil.copy(Set(tmp_path).image("a.jpg"), Set(tmp_path).image("e.jpg"))
     done = _check(tmp_path)
-    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert (done.returncode, "Traceback" in done.stderr) == (3, False), done.stderr
     assert re.search(r"train/a \(.*/a.jpg\) = validation/e \(.*/e.jpg\)", done.stdout)
     assert "tiny: not clean" in done.stdout
 

@@ -450,13 +450,13 @@ def test_download_that_fails_is_an_error_with_the_remedy(tmp_path: pathlib.Path)
 
 def test_marks_in_lists_are_told_and_archives_have_none(copy: pathlib.Path, tmp_path: pathlib.Path) -> None:
     made = make_builder(VOC, str(tmp_path / "copy"), "newest", str(tmp_path))
-    assert made.describe_lists() == []
+    assert made.describe_oddities() == []
     path = copy / "ImageSets" / "Segmentation" / "val.txt"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert made.describe_lists() == [f"{path}: CRLF line ends"]
+    assert made.describe_oddities() == [f"{path}: CRLF line ends"]
     _write_archives(copy, tmp_path / "tars")
-    assert make_builder(VOC, str(tmp_path / "tars"), "newest", str(tmp_path)).describe_lists() == []
-    assert make_builder(VOC, "", "newest", str(tmp_path)).describe_lists() == []
+    assert make_builder(VOC, str(tmp_path / "tars"), "newest", str(tmp_path)).describe_oddities() == []
+    assert make_builder(VOC, "", "newest", str(tmp_path)).describe_oddities() == []
 
 
 # Archives.
@@ -739,7 +739,7 @@ def test_set_in_a_store_gives_the_records_of_the_folder(
 ) -> None:
     """Nothing on the way in may use open(): from the lists over the digest to the examples."""
     made = make_builder(VOC, f"{store}/{pattern}", "newest", str(tmp_path / "work"))
-    assert made.describe_lists() == []
+    assert made.describe_oddities() == []
     records = _own_records(made, tmp_path / "own")
     expected = _written_records(prepared)
     if pattern == "span-3":
@@ -849,3 +849,12 @@ def test_real_lists_with_ids_in_two_splits_are_refused_and_dropped_from_train(
     made = CustomSemantic(spec=dropping, source=shared_data / "farmland", data_dir=tmp_path)
     made.download_and_prepare()
     assert {name: split.num_examples for name, split in made.info.splits.items()} == {"train": 6, "validation": 4}
+
+
+@pytest.mark.parametrize("name", [name for name in registry.BUILT_IN if not name.startswith("voc")])
+def test_set_that_cannot_be_downloaded_says_so_before_anything_else(name: str, tmp_path: pathlib.Path) -> None:
+    made = make_builder(registry.built_in(name), "", "newest", str(tmp_path))
+    with pytest.raises(DataError, match=rf"The data set {name} cannot be downloaded. Give --data a folder"):
+        made.source_digest()
+    with pytest.raises(DataError, match=r"cannot be downloaded"):
+        made.pairs_by_split(make_download_manager(made, str(tmp_path)))

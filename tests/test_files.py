@@ -207,3 +207,41 @@ def test_walk_that_breaks_off_is_an_os_error(monkeypatch: pytest.MonkeyPatch) ->
 def test_scheme_that_nobody_knows_is_an_os_error_that_names_it(ask: object) -> None:
     with pytest.raises(OSError, match="'nobodys' not implemented"):
         ask("nobodys://bucket/x")
+
+
+def test_file_of_more_than_a_gigabyte_is_refused_before_it_is_read(tmp_path: pathlib.Path) -> None:
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(files.MAX_FILE_BYTES + 1)  # Sparse: it takes no room.
+    with pytest.raises(OSError, match=r"it has 1073741825 bytes, more than 1073741824"):
+        files.read_bytes(str(tmp_path / "large.jpg"))
+
+
+def test_remote_file_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"ram://{uuid.uuid4()}/a.jpg"
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(b"12345")
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 4)
+    with pytest.raises(OSError, match=r"it has 5 bytes, more than 4"):
+        files.read_bytes(path)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 5)
+    assert files.read_bytes(path) == b"12345"
+
+
+def test_links_to_folders_are_named(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/link").symlink_to(tmp_path / "a/b")
+    (tmp_path / "a/file").write_text("")
+    assert files.links_below(str(tmp_path)) == ["a/link"]
+    assert files.links_below("ram://nowhere") == []
+
+
+def test_path_stays_inside_by_what_it_links_to(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "data/in").mkdir(parents=True)
+    (tmp_path / "data2").mkdir()
+    (tmp_path / "data/near").symlink_to(tmp_path / "data/in")
+    (tmp_path / "data/far").symlink_to(tmp_path / "data2")
+    folder = str(tmp_path / "data")
+    assert files.stays_inside(f"{folder}/near/x", folder) and files.stays_inside(f"{folder}/missing", folder)
+    assert not files.stays_inside(f"{folder}/far/x", folder)
+    assert not files.stays_inside(f"{folder}2/x", folder)  # No folder because its name begins alike.
+    assert files.stays_inside("gs://b/x", "gs://b")

@@ -967,3 +967,69 @@ def test_real_user_set_has_pictures_that_are_no_jpegs(shared_data: pathlib.Path)
 def test_real_user_set_has_ids_in_two_lists(shared_data: pathlib.Path) -> None:
     pairs = _real(shared_data, "farmland")
     assert len({pair.key for pair in pairs["train"]} & {pair.key for pair in pairs["validation"]}) == 2
+
+
+# Links, and what is not looked at.
+
+
+def test_digest_changes_when_a_link_out_of_the_folder_becomes_the_file_itself(tmp_path: pathlib.Path) -> None:
+    """The reader refuses the link and takes the file: their bytes are the same, what is made of them is not."""
+    data, described = tmp_path / "data", _describe()
+    _touch(data, "images/a.jpg", "images/b.jpg", "masks/a.png", "masks/b.png")
+    outside = tmp_path / "outside.jpg"
+    (data / "images/a.jpg").rename(outside)
+    (data / "images/a.jpg").symlink_to(outside)
+    linked = content_digest(list_pairs(str(data), described), None)
+    (data / "images/a.jpg").unlink()
+    shutil.copy(outside, data / "images/a.jpg")
+    assert content_digest(list_pairs(str(data), described), None) != linked
+
+
+def test_digest_does_not_read_what_lies_outside(tmp_path: pathlib.Path) -> None:
+    data, described = tmp_path / "data", _describe()
+    _touch(data, "masks/a.png", "masks/b.png")
+    _touch(tmp_path, "elsewhere/a.jpg", "elsewhere/b.jpg")
+    (data / "images").symlink_to(tmp_path / "elsewhere")
+    before = content_digest(list_pairs(str(data), described), None)
+    (tmp_path / "elsewhere/a.jpg").write_bytes(b"other")
+    assert content_digest(list_pairs(str(data), described), None) == before
+
+
+def test_list_that_is_a_link_out_of_the_folder_is_refused_and_not_shown(tmp_path: pathlib.Path) -> None:
+    root = tmp_path / "data"
+    write_fake_voc(root, split_sizes={"train": 2, "val": 2, "test": 2})
+    (tmp_path / "secret.txt").write_text("root:x:0:0:/root\n")
+    path = root / "VOCdevkit/VOC2007/ImageSets/Segmentation/train.txt"
+    path.unlink()
+    path.symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(DataError, match=r"train.txt is a link that leaves the data folder") as caught:
+        list_pairs(str(root), VOC)
+    assert "root:x" not in str(caught.value)
+
+
+def test_files_and_links_that_are_not_looked_at_are_told(tmp_path: pathlib.Path) -> None:
+    _touch(tmp_path / "data", "images/a.jpg", "images/b.jfif", "images/x.ppm", "images/y.ppm", "masks/a.png", "masks/only.tga")
+    _touch(tmp_path / "data", "store/c.jpg")
+    (tmp_path / "data/images/batch").symlink_to(tmp_path / "data/store")
+    lines = layout.describe_rest(str(tmp_path / "data"), _describe())
+    assert [line.replace(str(tmp_path), "") for line in lines] == [
+        "/data/images: not taken for pictures: 2 .ppm",
+        "/data/images: links to folders, not followed: batch",
+        "/data/masks: not taken for pictures: 1 .tga",
+    ]
+
+
+def test_list_that_the_description_names_and_is_not_there_is_told(tmp_path: pathlib.Path) -> None:
+    write_fake_voc(tmp_path, split_sizes={"train": 2, "val": 2, "test": 2})
+    described = dataclasses.replace(VOC, splits=Splits(lists=VOC.splits.lists, test="tets"))
+    [line] = layout.describe_lists(str(tmp_path), described)
+    assert line.endswith("ImageSets/Segmentation/tets.txt: does not exist")
+
+
+def test_folders_that_all_splits_share_are_listed_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_fake_voc(tmp_path, split_sizes={"train": 2, "val": 2, "test": 2})
+    listed: list[str] = []
+    original = layout.files.files_below
+    monkeypatch.setattr(layout.files, "files_below", lambda folder: listed.append(folder) or original(folder))
+    list_pairs(str(tmp_path), VOC)
+    assert sorted(os.path.basename(folder) for folder in listed) == ["JPEGImages", "SegmentationClass"]

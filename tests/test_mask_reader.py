@@ -932,3 +932,25 @@ def test_all_masks_of_voc_equal_their_indices(shared_data: pathlib.Path) -> None
             assert image.mode == "P"
             np.testing.assert_array_equal(mask.ids, np.asarray(image), err_msg=path.name)
         assert mask.kind == "palette"
+
+
+@pytest.mark.parametrize("encoding", ["ids", "red"])
+def test_ids_in_a_lossy_format_are_refused_for_what_is_smeared_is_another_id(encoding: str) -> None:
+    ids = np.zeros((16, 16), np.uint8)
+    ids[4:12, 4:12] = 15
+    with pytest.raises(ValueError, match=r"in a lossy format, which smears ids; keep masks as PNG"):
+        decode_mask(_encode(ids, "JPEG", quality=90), _spec(encoding=encoding))
+
+
+def test_tiff_that_is_compressed_as_jpeg_counts_as_lossy() -> None:
+    encoded = _encode(_three(np.full((16, 16), 7, np.uint8)), "TIFF", compression="jpeg")
+    assert raster.open_raster(encoded).lossy
+    assert not raster.open_raster(_encode(_three(np.full((16, 16), 7, np.uint8)), "TIFF")).lossy
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG"])
+def test_mask_of_several_pictures_is_refused(kind: str) -> None:
+    pages = [PIL.Image.fromarray(np.full((4, 6), value, np.uint8)) for value in (0, 1, 2)]
+    encoded = _encode(pages[0], kind, save_all=True, append_images=pages[1:])
+    with pytest.raises(ValueError, match=r"it holds 3 pictures; expected one"):
+        decode_mask(encoded, _spec())

@@ -86,7 +86,7 @@ def _extract_archive(archive: epath.Path, spec: DatasetSpec, destination: epath.
                 stems = [posixpath.splitext(name.removeprefix(folder))[0] for folder in folders if name.startswith(folder)]
                 if is_picture(name) and any(stem in wanted for stem in stems):
                     _copy_member(tar, member, destination / name, archive)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{archive} cannot be read as a tar archive: {error}. Download it again.") from error
 
 

@@ -1,6 +1,7 @@
 """The TensorFlow Datasets builder behind every data set: a description on disk becomes examples of `components.features`."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import inspect
@@ -118,6 +119,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             DataError: the source does not hold the data set.
         """
         if not self._source:
+            self._check_download()
             checksums = {url: info.checksum for url, info in self.url_infos.items()}
             return hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()
         found = self._given_archives()
@@ -151,11 +153,14 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         folder = archives.extract_listed(found, self.spec, epath.Path(dl_manager.download_dir) / "extracted" / extracted)
         return self._list({"": os.fspath(folder)})
 
-    def describe_lists(self) -> list[str]:
-        """Returns what editors and other systems have left in the lists, a line a list; nothing for archives."""
+    def describe_oddities(self) -> list[str]:
+        """Returns what editors have left in the lists, and what in the folders is not looked at; nothing for archives."""
         if not self._source or self._given_archives():
             return []
-        return [line for folder in self._folders().values() for line in layout.describe_lists(folder, self.spec)]
+        lines = []
+        for folder in self._folders().values():
+            lines += layout.describe_lists(folder, self.spec) + layout.describe_rest(folder, self.spec)
+        return lines
 
     def _folders(self) -> dict[str, str]:
         """Returns the data folders by the prefix of their pictures' keys: the spans, or the one folder."""
@@ -171,10 +176,13 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
                 joined.setdefault(split, []).extend(dataclasses.replace(pair, key=prefix + pair.key) for pair in pairs)
         return {split: joined[split] for split in SPLITS if split in joined}
 
-    def _download(self, dl_manager: tfds.download.DownloadManager) -> list[epath.Path]:
-        names = self.ARCHIVES
-        if not names:
+    def _check_download(self) -> None:
+        if not self.ARCHIVES:
             raise DataError(f"The data set {self.spec.name} cannot be downloaded. Give --data a folder that holds it.")
+
+    def _download(self, dl_manager: tfds.download.DownloadManager) -> list[epath.Path]:
+        self._check_download()
+        names = self.ARCHIVES
         size = sum(info.size for info in self.url_infos.values()) / 1e9
         progress.report(
             0, len(names), "archives", f"{size:.1f} GB from {self.HOST}, unless they are here from before", at_once=True
@@ -241,22 +249,30 @@ class CustomSemantic(SegmentationBuilder):
 def content_digest(pairs: dict[str, list[Pair]], cache_path: str | None) -> str:
     """Returns a SHA-256 over the lists and the bytes of every listed file (or its absence); names count, time stamps do not.
 
+    A link that leaves the data folder is not followed, here as where the examples are made.
+
     Args:
         pairs: by split.
         cache_path: of the digests that are known, or None.
     """
     digest = hashlib.sha256()
+    folder_stays_inside = functools.cache(files.stays_inside)
+
+    def stays_inside(path: str, folder: str) -> bool:
+        if not folder_stays_inside(os.path.dirname(path), folder):
+            return False
+        return not os.path.islink(path) or files.stays_inside(path, folder)
+
     with DigestCache(cache_path) as cache:
         for split, listed in pairs.items():
             digest.update(f"{split} {len(listed)}\n".encode())
-            paths = [path for pair in listed for path in dict.fromkeys((pair.image, pair.mask))]
-            names = [
-                f"{pair.key} {os.path.basename(path)} {pair.problem}"
-                for pair in listed
-                for path in dict.fromkeys((pair.image, pair.mask))
-            ]
-            for name, state in zip(names, cache.digests(paths), strict=True):
-                digest.update(f"{name} {state}\n".encode(errors="surrogateescape"))  # A name need not be UTF-8.
+            found = [(pair, path) for pair in listed for path in dict.fromkeys((pair.image, pair.mask))]
+            inside = [not pair.folder or stays_inside(path, pair.folder) for pair, path in found]
+            states = iter(cache.digests([path for (_, path), good in zip(found, inside, strict=True) if good]))
+            for (pair, path), good in zip(found, inside, strict=True):
+                state = next(states) if good else "outside"
+                line = f"{pair.key} {os.path.basename(path)} {pair.problem} {state}\n"
+                digest.update(line.encode(errors="surrogateescape"))  # A name need not be UTF-8.
     return digest.hexdigest()
 
 

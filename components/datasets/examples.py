@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import posixpath
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -117,7 +116,7 @@ def _check_sizes(picture: images.Picture, ids: np.ndarray) -> None:
 
 
 def _read(path: str, folder: str, what: str) -> bytes:
-    if folder and not files.is_remote(path) and not _stays_inside(path, folder):
+    if folder and not files.stays_inside(path, folder):
         raise BadFileError(path, f"the {what} is a link that leaves the data folder {folder}")
     try:
         return files.read_bytes(path)
@@ -130,10 +129,6 @@ def _read(path: str, folder: str, what: str) -> bytes:
 def _printable(name: str) -> str:
     """Returns a file's name with escapes for bytes that are not UTF-8: Linux allows them, a terminal or a record does not."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def _stays_inside(path: str, folder: str) -> bool:
-    return os.path.commonpath((os.path.realpath(path), folder)) == folder
 
 
 def encode_example(pair: Pair, picture: images.Picture, ids: np.ndarray) -> dict[str, Any]:
@@ -166,6 +161,7 @@ class _EncodeExample(beam.DoFn):
         self._done = 0
 
     def process(self, pair: Pair) -> Iterator[Any]:
+        beam.metrics.Metrics.counter("vocseg", "listed").inc()
         try:
             picture, mask = read_pair(pair, self.spec)
             yield pair.key, encode_example(pair, picture, mask.ids)

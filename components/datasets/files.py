@@ -40,6 +40,18 @@ def _os_errors(path: str) -> Iterator[None]:
         raise OSError(errno.EIO, error.message, path) from error
 
 
+MAX_FILE_BYTES = 1 << 30
+"""A picture, a mask or a list that is larger is none: it would fill a worker's memory."""
+
+
+def stays_inside(path: str, folder: str) -> bool:
+    """Tells whether a local path, links followed, lies below a folder; always true of a store's objects, which are no links."""
+    if is_remote(path):
+        return True
+    top = os.path.realpath(folder)
+    return os.path.commonpath((os.path.realpath(path), top)) == top
+
+
 def refuse_special(path: str) -> None:
     """Refuses what must not be opened as a file on this machine: a pipe makes one wait for ever, a device need not end.
 
@@ -48,6 +60,11 @@ def refuse_special(path: str) -> None:
     """
     if not os.path.isfile(path) and not os.path.isdir(path) and os.path.exists(path):
         raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, not a file", path)
+
+
+def _refuse_large(path: str, size_bytes: int) -> None:
+    if size_bytes > MAX_FILE_BYTES:
+        raise OSError(errno.EFBIG, f"it has {size_bytes} bytes, more than {MAX_FILE_BYTES}", path)
 
 
 def read_bytes(path: str) -> bytes:
@@ -59,11 +76,13 @@ def read_bytes(path: str) -> bytes:
     if not is_remote(path):
         refuse_special(path)
         with open(path, "rb") as file:
+            _refuse_large(path, os.fstat(file.fileno()).st_size)
             return file.read()
     import tensorflow as tf
 
     try:
         with _os_errors(path), tf.io.gfile.GFile(path, "rb") as file:
+            _refuse_large(path, file.size())
             return file.read()
     except OSError as error:
         if is_folder(path):
@@ -133,6 +152,15 @@ def files_below(folder: str) -> Iterator[str]:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             inner = where[len(folder) :].strip("/")
             yield from (join(inner, name) for name in sorted(found) if not name.startswith("."))
+
+
+def links_below(folder: str) -> list[str]:
+    """Returns the links to folders below a local folder, by paths relative to it: `files_below` does not follow them."""
+    found = []
+    for where, folders, _ in os.walk(folder) if not is_remote(folder) else ():
+        inner = where[len(folder) :].strip("/")
+        found += [join(inner, name) for name in folders if os.path.islink(os.path.join(where, name))]
+    return sorted(found)
 
 
 def _raise_unless_missing(error: OSError) -> None:

@@ -16,6 +16,9 @@ from components.datasets.layout import Pair
 from components.datasets.report import CountFacts, Report, SplitReport
 from components.datasets.spec import DatasetSpec
 
+MAX_NEAR_DUPLICATES = 1000
+"""That a report names, the nearest first: a film whose frames were dealt to the splits has thousands; fewer tell as much."""
+
 Pairs = Mapping[str, Sequence[Pair]]
 """The listed pairs by the builder's names of the splits."""
 
@@ -130,6 +133,13 @@ def _read_lines(folder: str, name: str) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def _all_leaks(by_path: Sequence[leaks.Leak], by_pixels: Sequence[Mapping[str, Any]]) -> list[leaks.Leak]:
+    """Joins both kinds: a picture that cannot be read has no pixels to compare, and those of one path have the same."""
+    found = [leaks.Leak(tuple(map(tuple, leak["pictures"]))) for leak in by_pixels]
+    known = {picture for leak in found for picture in leak.pictures}
+    return found + [leak for leak in by_path if not known.issuperset(leak.pictures)]
+
+
 def _assemble(spec: DatasetSpec, pairs: Pairs, drop: set[tuple[str, str]], lines: Mapping[str, list[Any]]) -> Report:
     """Joins what the job wrote with what was listed, and checks that no pair is lost."""
     quarantined = [Quarantined(**record) for record in lines["quarantined"]]
@@ -153,7 +163,7 @@ def _assemble(spec: DatasetSpec, pairs: Pairs, drop: set[tuple[str, str]], lines
         classes=spec.classes,
         splits=splits,
         quarantined=quarantined,
-        leaks=[leaks.Leak(tuple(map(tuple, leak["pictures"]))) for leak in lines["leaks"]],
+        leaks=_all_leaks(same_files(without(pairs, drop)), lines["leaks"]),
         near_duplicates=[
             near_duplicates.NearDuplicate(tuple(pair["first"]), tuple(pair["second"]), pair["distance"])
             for pair in lines["near_duplicates"]
@@ -161,6 +171,7 @@ def _assemble(spec: DatasetSpec, pairs: Pairs, drop: set[tuple[str, str]], lines
     )
     report.leaks.sort(key=str)
     report.near_duplicates.sort(key=lambda pair: (pair.distance, str(pair)))
+    del report.near_duplicates[MAX_NEAR_DUPLICATES:]
     if not lines["generated"][0] + len(quarantined) == report.generated + len(quarantined) == report.listed:
         raise RuntimeError(
             f"{report.listed} pairs are listed, {lines['generated'][0]} examples were made, {report.generated} were counted, "

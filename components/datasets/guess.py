@@ -3,6 +3,7 @@
 What can be meant in two ways is an error that shows both; nothing is returned with which the sampled masks do not read.
 """
 
+import bisect
 import dataclasses
 import itertools
 import os
@@ -33,7 +34,7 @@ _SUFFIX = re.compile(r"[-_. ][-_. \w]*[^\W\d_][-_. \w]*|mask|label|gt|seg|annot"
 _VOC_ID = re.compile(r"(\d{4}_)?\d{6}", re.ASCII)
 """Of VOC's pictures; those that came with 2007 have no year."""
 
-_MAX_FILES = 2_000_000
+_MAX_FILES = 10_000_000
 
 _SIDES_SAMPLE = 20
 _POORER = 4
@@ -103,7 +104,7 @@ class _Tree:
             raise DataError(f"{folder} is a file. Give the folder that holds it.")
         self.folder = folder
         self.name = posixpath.basename((folder if files.is_remote(folder) else os.path.abspath(folder)).rstrip("/"))
-        self._paths = list(itertools.islice(files.files_below(folder), _MAX_FILES + 1))
+        self._paths = sorted(itertools.islice(files.files_below(folder), _MAX_FILES + 1))
         if len(self._paths) > _MAX_FILES:
             raise DataError(f"{folder} holds more than {_MAX_FILES} files. Give the folder of the data set itself.")
         self._known = set(self._paths)
@@ -119,7 +120,9 @@ class _Tree:
     def below(self, folder: str) -> list[str]:
         """Returns the files below a folder, relative to it."""
         start = f"{folder}/" if folder else ""
-        return [path[len(start) :] for path in self._paths if path.startswith(start)]
+        first = bisect.bisect_left(self._paths, start)
+        ours = itertools.takewhile(lambda path: path.startswith(start), itertools.islice(self._paths, first, None))
+        return [path[len(start) :] for path in ours]
 
     def folders(self, folder: str) -> list[str]:
         """Returns the names of the folders in a folder that hold anything, sorted."""

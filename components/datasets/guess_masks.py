@@ -7,7 +7,6 @@ import concurrent.futures
 import dataclasses
 import functools
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -172,10 +171,8 @@ def read_inside(path: str, folder: str) -> bytes:
         OSError: it cannot be read.
         ValueError: it is a link that leaves the folder.
     """
-    if not files.is_remote(path):
-        top = os.path.realpath(folder)
-        if os.path.commonpath((os.path.realpath(path), top)) != top:
-            raise ValueError(f"it is a link that leaves the data folder {folder}")
+    if not files.stays_inside(path, folder):
+        raise ValueError(f"it is a link that leaves the data folder {folder}")
     return files.read_bytes(path)
 
 

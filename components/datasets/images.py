@@ -2,7 +2,8 @@
 
 What a picture looks like is decided by TensorFlow's decoder (`components.preprocessing.decode_image`), in the data as in
 Transform and serving: grey is repeated on three channels, alpha is dropped, CMYK is multiplied out, of 16 bits the upper 8
-stay, and a JPEG is turned as its EXIF tag says. JPEGs and PNGs therefore keep their own bytes.
+stay, and a JPEG is turned as its EXIF tag says. JPEGs and PNGs therefore keep their own bytes. (Pillow, which reads the other
+formats, turns a TIFF likewise.)
 """
 
 import dataclasses

@@ -2,10 +2,11 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from components.datasets import files
@@ -13,7 +14,7 @@ from components.datasets.lists import marks_of, read_list, read_pair_list
 from components.datasets.spec import SPLITS, DatasetSpec, Splits
 from components.errors import DataError
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 """Of files that are taken for pictures, in any case; what is in them is found out when they are read."""
 
 
@@ -103,8 +104,30 @@ def describe_lists(folder: str, spec: DatasetSpec) -> list[str]:
     if not spec.splits.lists:
         return []
     paths = [files.join(find_root(folder, spec), _of_split(spec.splits.lists, name)) for name in spec.splits.names().values()]
-    found = {path: marks_of(files.read_bytes(path)) for path in paths if files.exists(path)}
+    found = {path: marks_of(files.read_bytes(path)) if files.exists(path) else ["does not exist"] for path in paths}
     return [f"{path}: {', '.join(marks)}" for path, marks in found.items() if marks]
+
+
+def describe_rest(folder: str, spec: DatasetSpec) -> list[str]:
+    """Returns a line for each folder of pictures or masks that holds what is not looked at: other files, links to folders.
+
+    Args:
+        folder: the data folder.
+        spec: the data set; one with lists of pairs names each file itself.
+    """
+    if spec.splits.entries == "pairs" and spec.splits.lists:
+        return []
+    root = find_root(folder, spec)
+    folders = [spec.layout.images] + ([] if spec.layout.mask_side else [spec.layout.masks])
+    paths = {files.join(root, _of_split(path, name)) for path in folders for name in spec.splits.names().values()}
+    lines = []
+    for path in sorted(paths):
+        links = files.links_below(path)
+        endings = collections.Counter(posixpath.splitext(name)[1] for name in files.files_below(path) if not is_picture(name))
+        parts = [f"{count} {ending or 'without an ending'}" for ending, count in sorted(endings.items())]
+        lines += [f"{path}: not taken for pictures: {', '.join(parts)}"] if parts else []
+        lines += [f"{path}: links to folders, not followed: {', '.join(links[:8])}"] if links else []
+    return lines
 
 
 def _of_split(path: str, name: str) -> str:
@@ -136,7 +159,8 @@ def list_pairs(folder: str, spec: DatasetSpec) -> dict[str, list[Pair]]:
     root = find_root(folder, spec)
     inside = folder if files.is_remote(folder) else os.path.realpath(folder)
     if spec.splits.lists:
-        splits = {split: _listed(root, name, spec) for split, name in spec.splits.names().items()}
+        find = functools.cache(_find_files)  # Where all splits share the folders, these are listed once.
+        splits = {split: _listed(root, name, spec, inside, find) for split, name in spec.splits.names().items()}
     elif "{split}" in spec.layout.images:
         splits = {split: _in_folders(root, name, spec) for split, name in spec.splits.names().items()}
     else:
@@ -161,14 +185,14 @@ def _fail_empty(root: str, split: str, spec: DatasetSpec) -> NoReturn:
     raise DataError(f"There is no picture for {split} in {where}; expected files that end in {', '.join(ENDINGS)}.")
 
 
-def _listed(root: str, name: str, spec: DatasetSpec) -> list[Pair]:
+def _listed(root: str, name: str, spec: DatasetSpec, folder: str, find: "Callable[..., tuple[_Files, _Files]]") -> list[Pair]:
     path = files.join(root, _of_split(spec.splits.lists, name))
     if not files.exists(path):
         return []
     if spec.splits.entries == "pairs":
-        return [_pair_of_paths(root, *paths) for paths in read_pair_list(path, spec.splits.prefix)]
-    found = _find_files(root, name, spec)
-    listed = read_list(path)
+        return [_pair_of_paths(root, *paths) for paths in read_pair_list(path, spec.splits.prefix, folder)]
+    found = find(root, _of_split(spec.layout.images, name), _of_split(spec.layout.masks, name), spec.layout.mask_side)
+    listed = read_list(path, folder)
     keys = [found[0].key_of(one) for one in listed]
     twice = sorted(key for key, count in collections.Counter(keys).items() if count > 1)
     if twice:
@@ -183,7 +207,7 @@ def _pair_of_paths(root: str, image: str, mask: str) -> Pair:
 def _in_folders(root: str, name: str, spec: DatasetSpec) -> list[Pair]:
     """Pairs what lies in the folders of a split, or of all; a picture without a mask and a mask without one are listed too."""
     layout = spec.layout
-    found = _find_files(root, name, spec)
+    found = _find_files(root, _of_split(layout.images, name), _of_split(layout.masks, name), layout.mask_side)
     keys = set(found[0].ids)
     if not layout.mask_side:
         suffix = layout.mask_suffix
@@ -195,10 +219,10 @@ def _in_folders(root: str, name: str, spec: DatasetSpec) -> list[Pair]:
     return [dataclasses.replace(pair, key=f"{name}/{pair.key}") if name else pair for pair in pairs]
 
 
-def _find_files(root: str, name: str, spec: DatasetSpec) -> "tuple[_Files, _Files]":
+def _find_files(root: str, images: str, masks: str, mask_side: str) -> "tuple[_Files, _Files]":
     """Lists a split's folders of pictures and of masks; one within the other is no part of it."""
-    images, masks = (posixpath.normpath(_of_split(path, name) or ".") for path in (spec.layout.images, spec.layout.masks))
-    if spec.layout.mask_side:
+    images, masks = posixpath.normpath(images or "."), posixpath.normpath(masks or ".")
+    if mask_side:
         both = _Files(root, images, "image", images)
         return both, both
     return _Files(root, images, "image", masks), _Files(root, masks, "mask", images)

@@ -22,13 +22,17 @@ def marks_of(text: bytes) -> list[str]:
     return [mark for mark, there in marks.items() if there]
 
 
-def read_list(path: str) -> list[str]:
+def read_list(path: str, folder: str = "") -> list[str]:
     """Returns the ids of a split's list; blank lines, blanks around ids, CRLF and a byte order mark are no part of them.
+
+    Args:
+        path: of the list.
+        folder: the data folder, which the list may not leave, by a link; empty: wherever it is.
 
     Raises:
         DataError: the list is not text, or an id would leave the data folder or stands twice; all bad lines are named.
     """
-    lines = _read_lines(path)
+    lines = _read_lines(path, folder)
     _refuse(
         path,
         [
@@ -41,13 +45,18 @@ def read_list(path: str) -> list[str]:
     return [key for _, key in lines]
 
 
-def read_pair_list(path: str, prefix: str = "") -> list[tuple[str, str]]:
+def read_pair_list(path: str, prefix: str = "", folder: str = "") -> list[tuple[str, str]]:
     """Returns the (image, mask) paths of a split's list, without the prefix.
+
+    Args:
+        path: of the list.
+        prefix: what the paths begin with and is no part of them.
+        folder: as in `read_list`.
 
     Raises:
         DataError: as in `read_list`, or a line does not hold two paths.
     """
-    lines = _read_lines(path)
+    lines = _read_lines(path, folder)
     split = [(number, line, line.split()) for number, line in lines]
     _refuse(path, [(number, line, "expected two paths, of image and mask") for number, line, parts in split if len(parts) != 2])
     stripped = [(number, line, [part.removeprefix(prefix) for part in parts]) for number, line, parts in split]
@@ -66,8 +75,10 @@ def _behind(prefix: str) -> str:
     return f" behind the prefix {prefix}" if prefix else "; what they all begin with can be said: splits.prefix"
 
 
-def _read_lines(path: str) -> list[tuple[int, str]]:
+def _read_lines(path: str, folder: str) -> list[tuple[int, str]]:
     """Returns number, from 1, and text of each line that is not blank."""
+    if folder and not files.stays_inside(path, folder):
+        raise DataError(f"The list {path} is a link that leaves the data folder {folder}. Copy it there.")
     try:
         text = files.read_bytes(path).decode("utf-8-sig")
     except OSError as error:

@@ -62,10 +62,11 @@ def _is_grey(colors: np.ndarray) -> bool:
 
 def _read_ids(raster: Raster, spec: DatasetSpec) -> np.ndarray:
     """Returns int16 [H, W]: class ids, 255 (void) or `_STRANGE`."""
+    _refuse_lossy(raster)
     values = raster.values
     if values.ndim == 3:
         if not _is_grey(values):
-            y, x = np.argwhere((values[..., 0] != values[..., 1]) | (values[..., 0] != values[..., 2]))[0]
+            y, x = _first((values[..., 0] != values[..., 1]) | (values[..., 0] != values[..., 2]))
             raise ValueError(
                 f"the mask is in colour, first {_plain(values[y, x])} at x={x}, y={y}; expected ids. "
                 'If its colours are the classes: mask.encoding = "colors"'
@@ -75,8 +76,17 @@ def _read_ids(raster: Raster, spec: DatasetSpec) -> np.ndarray:
 
 
 def _read_red(raster: Raster, spec: DatasetSpec) -> np.ndarray:
+    _refuse_lossy(raster)
     values = raster.values[..., 0] if raster.values.ndim == 3 else raster.values
     return _id_table(spec)[values]
+
+
+def _refuse_lossy(raster: Raster) -> None:
+    """Refuses numbers from a format that smears them: an id that is smeared is another id, and nobody would notice."""
+    if raster.lossy:
+        raise ValueError(
+            "the mask is in a lossy format, which smears ids; keep masks as PNG, or as colours (mask.color_tolerance)"
+        )
 
 
 def _read_colors(raster: Raster, spec: DatasetSpec) -> np.ndarray:
@@ -169,7 +179,7 @@ def _rest(spec: DatasetSpec) -> int:
 
 
 def _complaint(strange: np.ndarray, raster: Raster, spec: DatasetSpec, reading: str) -> str:
-    y, x = np.argwhere(strange)[0]
+    y, x = _first(strange)
     value, count = raster.values[y, x], int(strange.sum())
     where = f"at x={x}, y={y}"
     if reading == "colors":
@@ -179,6 +189,12 @@ def _complaint(strange: np.ndarray, raster: Raster, spec: DatasetSpec, reading: 
     void = f" and {' and '.join(map(str, spec.mask.void_ids))} (void)" if spec.mask.void_ids else ""
     number = value[0] if np.ndim(value) else value
     return f"{count} pixels have an id outside 0..{len(spec.classes) - 1}{void}, first {number} {where}"
+
+
+def _first(strange: np.ndarray) -> tuple[int, int]:
+    """Returns row and column of the first True of bool [H, W]; without the list of all, which may be of gigabytes."""
+    y, x = np.unravel_index(int(strange.argmax()), strange.shape)
+    return int(y), int(x)
 
 
 def _plain(color: np.ndarray) -> tuple[int, ...]:

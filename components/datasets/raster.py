@@ -66,6 +66,8 @@ def open_raster(encoded: bytes) -> Raster:
     check_size(file, "mask")
     raw = _raw_mode(file)
     try:
+        if file.format != "MPO" and getattr(file, "n_frames", 1) > 1:
+            raise ValueError(f"it holds {file.n_frames} pictures; expected one")  # type: ignore[attr-defined]
         file.load()
     except DAMAGED as error:
         raise ValueError(f"the mask cannot be read: {describe(error)}") from error
@@ -118,7 +120,7 @@ def _is_lossy(image: PIL.Image.Image, encoded: bytes) -> bool:
     if image.format == "WEBP":
         chunk = re.search(rb"VP8[ L]", encoded)
         return chunk is None or chunk.group() == b"VP8 "
-    return image.format in ("JPEG", "MPO")
+    return image.format in ("JPEG", "MPO") or image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")  # Of TIFF.
 
 
 def _unscaled(values: np.ndarray, raw: str) -> tuple[np.ndarray, str]:
