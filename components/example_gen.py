@@ -4,7 +4,7 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import apache_beam as beam
@@ -21,11 +21,10 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 from components import features
 from components.datasets import leaks, report
 from components.datasets.builder import SegmentationBuilder, make_builder, make_download_manager
-from components.datasets.examples import Quarantined, check_quarantine
+from components.datasets.examples import Quarantined
 from components.datasets.generate import generate, same_files
-from components.datasets.layout import Pair
+from components.datasets.judgement import judge
 from components.datasets.spec import from_json
-from components.errors import DataError
 
 SPLITS = {"train": features.TRAIN_SPLIT, "validation": features.EVAL_SPLIT, "test": features.TEST_SPLIT}
 """The builder's name of each split, and TFX's."""
@@ -110,32 +109,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         _write_text(output_dict["quarantine"], QUARANTINE_FILE, "".join(_to_json(one) + "\n" for one in found.quarantined))
         for record in (*found.quarantined, *found.near_duplicates):  # Errors name some of them; the log has them all.
             logging.warning("%s: %s", type(record).__name__, record)
-        judge(found, pairs, exec_properties["max_quarantined_fraction"])
-
-
-def judge(found: report.Report, pairs: Mapping[str, Sequence[Pair]], max_quarantined_fraction: float) -> None:
-    """Fails where the data must not be trained on.
-
-    Args:
-        found: in the data.
-        pairs: the listed ones by split.
-        max_quarantined_fraction: share of bad pairs that is borne, 0..1.
-
-    Raises:
-        DataError: too many bad pairs, a split of which nothing is left, or a picture in two splits.
-    """
-    check_quarantine(found.quarantined, found.listed, max_quarantined_fraction)
-    for split in pairs:  # Nothing could be learned or measured on an empty split.
-        if not found.splits[split].generated:
-            shown = [str(record) for record in found.quarantined if record.split == split][:20]
-            first = f"No usable pair is left of the {found.splits[split].listed} in the split {split}:"
-            raise DataError("\n  ".join([first, *shown]) + "\nMend the files.")
-    if void := report.void_splits(found):
-        raise DataError(
-            f"No pixel has a class in the split {' and '.join(void)}: its masks are void all over. "
-            "`vocseg data check` shows what they hold; are mask.void_ids, mask.void_colors and mask.rest right?"
-        )
-    leaks.check_leaks(found.leaks)
+        judge(found, exec_properties["max_quarantined_fraction"])
 
 
 def _to_json(quarantined: Quarantined) -> str:

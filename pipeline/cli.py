@@ -31,16 +31,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (VocsegError, pipeline_config.ConfigError) as error:
         return _fail(str(error), arguments.debug)
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        return _interrupted()
     except BrokenPipeError:  # The reader of our output has gone, as in `vocseg runs | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except Exception as error:
-        from pipeline.console import shorten
+        from pipeline.console import is_interrupt, shorten
+
+        if is_interrupt(error):
+            return _interrupted()
 
         unexpected = "This is not an error that vocseg expects. The run's log, or --debug, tells more."
         return _fail(f"{shorten(error)}\n{unexpected}", arguments.debug)
+
+
+def _interrupted() -> int:
+    print("interrupted; run the same command again to go on", file=sys.stderr)
+    return 130
 
 
 def _fail(message: str, debug: bool) -> int:

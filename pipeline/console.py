@@ -98,7 +98,10 @@ class RunView(logging.Handler):
         self._stop()
         if self.console.is_terminal:
             columns = ("{task.description}", rich.progress.BarColumn(), rich.progress.TimeElapsedColumn())
-            self._bar = rich.progress.Progress(*columns, console=self.console, transient=True)
+            # Rich would put something in the place of sys.stderr: what is printed there would come to the terminal.
+            self._bar = rich.progress.Progress(
+                *columns, console=self.console, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
             self._task = self._bar.add_task(rich.markup.escape(self._title), total=None)
             self._bar.start()
 
@@ -134,6 +137,11 @@ class RunView(logging.Handler):
         if self._bar:
             self._bar.stop()
             self._bar = None
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tells Ctrl-C, also where Beam has made an error of its own of it."""
+    return isinstance(error, KeyboardInterrupt) or str(error).startswith("KeyboardInterrupt")
 
 
 def shorten(error: BaseException, limit: int = 600) -> str:

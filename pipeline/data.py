@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,12 +14,13 @@ import rich.console
 import rich.table
 import rich.text
 
-from components.errors import VocsegError
+from components.errors import DataError, VocsegError
 from pipeline import console
-from pipeline.run import check_folder
+from pipeline.locations import write_file
+from pipeline.run import check_folder, check_span
 
 if TYPE_CHECKING:
-    from components.datasets.report import Report
+    from components.datasets.report import Report, SplitReport
 
 NOT_CLEAN = 3
 """Exit status of a check that found something; 1 is an error, 2 a wrong command line."""
@@ -41,9 +43,10 @@ def _working(what: str) -> Iterator[str]:
             yield folder
 
 
-def _check_source(data: str) -> None:
+def _check_source(data: str, span: str = "newest") -> None:
     from components.datasets import files, spans
 
+    check_span(data, span)
     if not files.is_remote(data) and not spans.has_span(data):
         check_folder(data)
 
@@ -63,7 +66,9 @@ def check(data: str, named: str, span: str, json_path: str | None) -> int:
     Raises:
         DataError: there is no such data set in the folder.
     """
-    _check_source(data)
+    _check_source(data, span)
+    if json_path not in (None, "-"):
+        _check_writable(str(json_path), "--json")
     with _working("reading") as folder:
         import apache_beam as beam
 
@@ -79,40 +84,63 @@ def check(data: str, named: str, span: str, json_path: str | None) -> int:
         oddities = builder.describe_oddities()
         options = beam.options.pipeline_options.PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"])
         found = generate(lambda: beam.Pipeline(options=options), spec, pairs, folder, lambda split, examples: None)
-    bad = [record for record in found.quarantined if record.cause == "bad"]
-    clean = not bad and not found.leaks and not report.void_splits(found)
-    text = json.dumps(report.to_dict(found) | {"clean": clean, "notes": notes, "oddities": oddities}, indent=1)
+    refusal = _refusal(found)
+    clean = not refusal
+    text = json.dumps(
+        report.to_dict(found) | {"clean": clean, "refusal": refusal, "notes": notes, "oddities": oddities}, indent=1
+    )
     if json_path == "-":
         print(text)
     else:
-        _show(found, notes, oddities, clean)
+        _show(found, notes, oddities, refusal)
         if json_path:
             _write(json_path, f"{text}\n".encode(), "--json")
     return 0 if clean else NOT_CLEAN
 
 
+def _check_writable(path: str, option: str) -> None:
+    """Fails at once over a path that could not be written at the end.
+
+    Raises:
+        VocsegError: its folder does not exist or cannot be written to, or the path is a folder.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK) or os.path.isdir(path):
+        raise VocsegError(f"{option}: {path} cannot be written. Give the path of a file in a folder that exists.")
+
+
+def _refusal(found: "Report") -> str:
+    """Returns why a run would refuse the data, as it is by default; empty: it would not."""
+    from components.datasets.judgement import judge
+
+    try:
+        judge(found, max_quarantined_fraction=0.0)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
 def _write(path: str, content: bytes, option: str, hint: str = "Give another path.") -> None:
-    """Writes a file, whole or not at all.
+    """Writes a file.
 
     Raises:
         VocsegError: it cannot be written; names the option that said where, and what to do.
     """
-    target = pathlib.Path(path)
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        partial.write_bytes(content)
-        os.replace(partial, target)
+        write_file(path, content)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise VocsegError(f"{option}: {path} cannot be written: {error.strerror}. {hint}") from error
 
 
-def _show(found: "Report", notes: list[str], oddities: list[str], clean: bool) -> None:
+def _show(found: "Report", notes: list[str], oddities: list[str], refusal: str) -> None:
     width = None if sys.stdout.isatty() else 160
     out = rich.console.Console(highlight=False, emoji=False, width=width)
     for note in notes:
         out.print(note, markup=False)
     out.print(_split_table(found))
+    for name, split in found.splits.items():
+        if split.generated:
+            out.print(_describe_split(name, split), markup=False, soft_wrap=True)
     out.print(_class_table(found))
     for title, lines in (_findings(found) | ({"Oddities (a warning)": oddities} if oddities else {})).items():
         out.print(f"{title} ({len(lines)}):", markup=False)
@@ -120,21 +148,27 @@ def _show(found: "Report", notes: list[str], oddities: list[str], clean: bool) -
             out.print(f"  {line}", markup=False, soft_wrap=True)
         if len(lines) > _SHOWN:
             out.print(f"  ... and {len(lines) - _SHOWN} more; --json FILE has them all", markup=False)
-    out.print(f"{found.dataset}: {'clean' if clean else 'not clean'}", style="bold")
+    out.print(f"{found.dataset}: {'not clean' if refusal else 'clean'}", style="bold")
+    if refusal:
+        out.print(f"A run would refuse it: {refusal.splitlines()[0]}", markup=False, soft_wrap=True)
 
 
 def _split_table(found: "Report") -> rich.table.Table:
     table = rich.table.Table(title="pairs")
-    for column in ("split", "listed", "usable", "bad", "dropped", "sizes", "images", "masks", "void"):
-        table.add_column(column, justify="right" if column in ("listed", "usable", "bad", "dropped", "void") else "left")
+    for column in ("split", "listed", "usable", "bad", "dropped", "void"):
+        table.add_column(column, justify="left" if column == "split" else "right")
     for name, split in found.splits.items():
-        sizes = ", ".join(f"{size} ({count})" for size, count in list(split.sizes.items())[:3])
-        more = f" and {split.distinct_sizes - 3} others" if split.distinct_sizes > 3 else ""
-        kinds = (", ".join(f"{kind} ({n})" for kind, n in counted.items()) for counted in (split.image_kinds, split.mask_kinds))
         counts = map(str, (split.listed, split.generated, split.quarantined, split.dropped))
-        row = (name, *counts, sizes + more, *kinds, f"{split.void_fraction:.1%}")
-        table.add_row(*map(rich.text.Text, row))
+        table.add_row(*map(rich.text.Text, (name, *counts, f"{split.void_fraction:.1%}")))
     return table
+
+
+def _describe_split(name: str, split: "SplitReport") -> str:
+    """Returns sizes and kinds of a split's files in a line."""
+    sizes = ", ".join(f"{size} ({count})" for size, count in list(split.sizes.items())[:3])
+    more = f" and {split.distinct_sizes - 3} other sizes" if split.distinct_sizes > 3 else ""
+    kinds = [", ".join(f"{kind} ({n})" for kind, n in counted.items()) for counted in (split.image_kinds, split.mask_kinds)]
+    return f"{name}: {sizes}{more}; pictures {kinds[0]}; masks {kinds[1]}"
 
 
 def _class_table(found: "Report") -> rich.table.Table:
@@ -186,8 +220,11 @@ def init(data: str, output: str | None) -> None:
         VocsegError: there is a file already, or it cannot be written.
     """
     _check_source(data)
+    from components.datasets.files import is_remote
     from components.datasets.spec import SPEC_FILE, to_toml
 
+    if is_remote(data) and not output:
+        raise VocsegError(f"{data} is not on this machine: give --output FILE, and later --spec FILE.")
     path = pathlib.Path(output or os.path.join(data, SPEC_FILE))
     if path.exists():
         raise VocsegError(f"{path} exists. Give --output another path, or move it away.")
@@ -198,7 +235,9 @@ def init(data: str, output: str | None) -> None:
     text = to_toml(guessed.spec)
     notes = "".join(f"# {note}\n" for note in guessed.notes)
     _write(str(path), f"{notes}\n{text}".encode(), "--output", "Give another path: --output FILE.")
-    print(f"{notes}\n{text}\nWritten to {path}. Correct it where it is wrong; `vocseg data check {data}` tries it.")
+    spec = f" --spec {shlex.quote(str(path))}" if output else ""
+    print(f"{notes}\n{text}\nWritten to {path}. Correct it where it is wrong. To try it:")
+    print(f"  vocseg data check {shlex.quote(data)}{spec}")
 
 
 def show(data: str, named: str, span: str, output: str, split: str | None, count: int, seed: int) -> None:
@@ -217,7 +256,8 @@ def show(data: str, named: str, span: str, output: str, split: str | None, count
         DataError: there is no such data set in the folder, or no pair of it can be read.
         VocsegError: the picture cannot be written.
     """
-    _check_source(data)
+    _check_source(data, span)
+    _check_writable(output, "--output")
     if count < 1:
         raise VocsegError(f"--count must be at least 1; got {count}.")
     with _working("drawing") as folder:
@@ -230,8 +270,13 @@ def show(data: str, named: str, span: str, output: str, split: str | None, count
         spec = find_spec(named, data, span, notes.append)
         builder = builders.make_builder(spec, data, span, folder)
         pairs = builder.pairs_by_split(builders.make_download_manager(builder, folder))
-        chosen = contact_sheet.choose({split: pairs.get(split, [])} if split else pairs, count, seed)
+        if split and split not in pairs:
+            raise DataError(f"The data set {spec.name} has no split {split}; it has {', '.join(pairs)}.")
+        chosen = contact_sheet.choose({split: pairs[split]} if split else pairs, count, seed)
         sheet, unreadable = contact_sheet.draw(chosen, spec)
+    if len(unreadable) == len(chosen):
+        shown = "\n  ".join(unreadable)
+        raise DataError(f"None of the pairs that were chosen can be read:\n  {shown}")
     for line in (*notes, *unreadable):
         print(line, file=sys.stderr)
     _write(output, encode_png(sheet), "--output")

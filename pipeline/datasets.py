@@ -1,14 +1,17 @@
 """Which data set a command means: the description that it names, or that lies in the data folder, or a guess."""
 
+import os
 import posixpath
+import shlex
 from collections.abc import Callable
 
 from components.datasets import files, registry, spans
-from components.datasets.spec import SPEC_FILE, DatasetSpec, read_spec
+from components.datasets.spec import SPEC_FILE, DatasetSpec, read_spec, to_toml
 from components.errors import DataError
+from pipeline.locations import write_file
 
 
-def find_spec(named: str, folder: str, span: str, tell: Callable[[str], None]) -> DatasetSpec:
+def find_spec(named: str, folder: str, span: str, tell: Callable[[str], None], remembered: str = "") -> DatasetSpec:
     """Returns the description of the data in a folder.
 
     Args:
@@ -16,6 +19,8 @@ def find_spec(named: str, folder: str, span: str, tell: Callable[[str], None]) -
         folder: the data folder, or a pattern of spans.
         span: which spans are meant.
         tell: is told in a sentence or several what was found where nothing was named.
+        remembered: a local file for a guess, by which a later run reads the same folder: data that is added, or a stray pixel,
+            must not change what the classes are. Empty: a guess is made anew.
 
     Raises:
         DataError: there is no such description, none fits, or two do.
@@ -33,6 +38,9 @@ def find_spec(named: str, folder: str, span: str, tell: Callable[[str], None]) -
         if files.exists(path := files.join(place, SPEC_FILE)):
             tell(f"The description is {path}.")
             return read_spec(path)
+    if remembered and files.exists(remembered):
+        tell(f"The description is {remembered}, guessed by an earlier run. Correct it there, or give --spec.")
+        return read_spec(remembered)
     from components.datasets.guess import guess
 
     guessed = guess(newest)
@@ -41,12 +49,16 @@ def find_spec(named: str, folder: str, span: str, tell: Callable[[str], None]) -
     elif spans.has_span(folder):
         raise DataError(
             f"{_above_spans(folder)} has no {SPEC_FILE}, and what each span looks like may change: write it down once, by\n"
-            f"  vocseg data init {newest} --output {posixpath.join(_above_spans(folder), SPEC_FILE)}"
+            f"  vocseg data init {shlex.quote(newest)} --output {shlex.quote(posixpath.join(_above_spans(folder), SPEC_FILE))}"
         )
     else:
         tell("No description was given, and this was guessed (`vocseg data init` writes it down, to be corrected):")
         for note in guessed.notes:
             tell(f"  {note}")
+        if remembered:
+            os.makedirs(os.path.dirname(remembered), exist_ok=True)
+            write_file(remembered, to_toml(guessed.spec).encode())
+            tell(f"  Later runs read the data so, too: {remembered}")
     return guessed.spec
 
 

@@ -1,10 +1,12 @@
 """Where a run reads and writes, and the names that follow from it."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import pathlib
 import re
+import uuid
 
 from components.datasets.digests import DIGESTS_FILE
 from components.datasets.files import is_remote
@@ -50,6 +52,11 @@ class Locations:
         return os.path.join(self.root, "data")
 
     @property
+    def description(self) -> str:
+        """What was guessed of a data set without a description."""
+        return os.path.join(self.root, "descriptions", f"{self.pipeline_name}.toml")
+
+    @property
     def digests(self) -> str:
         """What is remembered of the data's files."""
         return os.path.join(self.work_dir, DIGESTS_FILE)
@@ -86,3 +93,20 @@ def _absolute(path: str) -> str:
 def _folder_name(folder: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9_]+", "_", folder.rpartition("/")[2]).strip("_") or "data"
     return f"{readable}-{hashlib.sha256(folder.encode()).hexdigest()[:6]}"
+
+
+def write_file(path: str, content: bytes) -> None:
+    """Writes a local file, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{uuid.uuid4().hex[:8]}")
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+        os.replace(partial, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+        raise

@@ -41,7 +41,9 @@ def run(
         Exception: whatever else a component raised.
     """
     _check_paths(root, data, summary_path)
-    spans.check_choice(config.data.span)
+    check_span(data or "", config.data.span)
+    if config.data.spec and config.data.embedded and not data:
+        raise VocsegError(f"--spec needs --data: the preset {config.preset} has its own embedded data.")
     locations = locate(config, root, data)
     summary, folder = runs.create(locations.runs, locations.pipeline_name)
     (folder / runs.CONFIG_FILE).write_text(to_json(config) + "\n")
@@ -55,7 +57,7 @@ def run(
             _run_steps(config, locations, summary, view)
             summary.status = "succeeded"
         except BaseException as error:
-            summary.status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            summary.status = "interrupted" if console.is_interrupt(error) else "failed"
             summary.error = console.shorten(error)
             traceback.print_exc()  # Into the log: standard error is redirected.
             raise
@@ -67,6 +69,17 @@ def run(
                     runs.write(summary, path)
         console.show_result(view.console, summary)
     return summary
+
+
+def check_span(data: str, span: str) -> None:
+    """Fails over a choice of spans that cannot be, or where there is nothing to choose from.
+
+    Raises:
+        VocsegError: see there.
+    """
+    spans.check_choice(span)
+    if span != "newest" and not spans.has_span(data):
+        raise VocsegError(f"--span {span} needs {{SPAN}} in the path of the data, for instance 'DIR/span-{{SPAN}}'.")
 
 
 def check_folder(data: str) -> None:
@@ -124,7 +137,7 @@ def _run_graph(
     config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView
 ) -> "tuple[DatasetSpec, dict[str, Step]]":
     view.start("importing TensorFlow and TFX")
-    from pipeline import datasets, graph, runners  # Takes seconds, and prints: not before the output is redirected.
+    from pipeline import datasets, runners  # Takes seconds, and prints: not before the output is redirected.
 
     def note(step: "Step") -> None:
         summary.steps.append({"name": step.name, "status": step.status, "seconds": round(step.seconds, 2)})
@@ -140,7 +153,13 @@ def _run_graph(
             named = config.data.spec
         else:
             named = config.data.spec or config.data.official
-        spec = datasets.find_spec(named, locations.data, config.data.span, lambda text: view.console.print(text, markup=False))
+
+        def tell(text: str) -> None:
+            view.console.print(text, markup=False)
+
+        spec = datasets.find_spec(named, locations.data, config.data.span, tell, locations.description)
+        from pipeline import graph
+
         connection = runners.local_metadata(locations)
         pipeline = graph.create_pipeline(config, locations, spec, connection, runners.LOCAL_BEAM_ARGS)
         return spec, {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}

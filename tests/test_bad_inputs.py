@@ -30,9 +30,10 @@ import PIL.Image
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components import example_gen, features, masks
+from components import features, masks
 from components.datasets import builder as builders
 from components.datasets import files, generate, images, leaks, raster
+from components.datasets.judgement import judge
 from components.datasets.layout import Pair
 from components.datasets.report import Report, SplitReport
 from components.datasets.spec import DatasetSpec
@@ -1426,7 +1427,7 @@ def _refusal(outcome: Outcome, max_quarantined_fraction: float) -> str:
         return str(outcome.error)
     assert outcome.found is not None
     try:
-        example_gen.judge(outcome.found, outcome.pairs, max_quarantined_fraction)
+        judge(outcome.found, max_quarantined_fraction)
     except DataError as error:
         return str(error)
     return ""

@@ -573,3 +573,9 @@ def test_result_of_a_real_summary_file_can_be_shown(tmp_path: pathlib.Path) -> N
     [summary] = runs.read_all(str(tmp_path))
     assert "mean IoU 0.5500: blessed" in _result(summary)
     assert ["cat", "0.5000", "-", "-"] in _rows(console.class_table(summary))
+
+
+def test_interrupt_that_beam_made_an_error_of_is_one() -> None:
+    assert console.is_interrupt(KeyboardInterrupt())
+    assert console.is_interrupt(RuntimeError("KeyboardInterrupt [while running 'Encode train']"))
+    assert not console.is_interrupt(RuntimeError("no KeyboardInterrupt"))

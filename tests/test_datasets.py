@@ -3,6 +3,8 @@
 import pathlib
 
 import fake_datasets
+import numpy as np
+import PIL.Image
 import pytest
 
 from components.datasets import registry
@@ -60,3 +62,25 @@ def test_spans_of_an_own_set_need_a_description(tmp_path: pathlib.Path) -> None:
     fake_datasets.write_voc(tmp_path / "span-1")
     with pytest.raises(DataError, match=rf"vocseg data init {tmp_path}/span-1 --output {tmp_path}/vocseg.toml"):
         _find("", tmp_path / "span-{SPAN}")
+
+
+def test_guess_is_remembered_so_that_a_stray_pixel_cannot_make_a_class(tmp_path: pathlib.Path) -> None:
+    data, remembered = fake_datasets.write_folders(tmp_path / "data"), str(tmp_path / "root/descriptions/own.toml")
+    told: list[str] = []
+    first = find_spec("", str(data), "newest", told.append, remembered)
+    assert any(remembered in line for line in told)
+    path = next((data / "masks").iterdir())
+    ids = np.asarray(PIL.Image.open(path)).copy()
+    ids[0, 0] = 17
+    PIL.Image.fromarray(ids).save(path)
+    assert len(_find("", data)[0].classes) == 18  # A new guess would have it so.
+    told.clear()
+    assert find_spec("", str(data), "newest", told.append, remembered) == first
+    assert told == [f"The description is {remembered}, guessed by an earlier run. Correct it there, or give --spec."]
+
+
+def test_description_in_the_data_folder_goes_before_a_remembered_guess(tmp_path: pathlib.Path) -> None:
+    data, remembered = fake_datasets.write_folders(tmp_path / "data"), str(tmp_path / "own.toml")
+    find_spec("", str(data), "newest", print, remembered)
+    (data / SPEC_FILE).write_text(to_toml(OWN))
+    assert find_spec("", str(data), "newest", print, remembered) == OWN

@@ -30,7 +30,7 @@ from components.datasets import registry
 from components.datasets.builder import make_builder, make_download_manager
 from components.datasets.examples import Quarantined
 from components.datasets.fake_voc import write_fake_voc
-from components.datasets.layout import Pair
+from components.datasets.judgement import judge
 from components.datasets.leaks import Leak
 from components.datasets.report import Report, SplitReport
 from components.datasets.spec import DatasetSpec
@@ -45,7 +45,6 @@ from components.example_gen import (
     Executor,
     Quarantine,
     _write_split,
-    judge,
     read_quarantine,
     read_report,
 )
@@ -295,7 +294,7 @@ def test_report_is_of_the_data_that_was_written(mini: Output, mini_voc: pathlib.
             assert one.class_images[class_name] == sum(bool((truth == class_id).any()) for truth in truths)
         assert one.void_pixels == sum(int((truth == 255).sum()) for truth in truths)
         assert one.sizes == collections.Counter(f"{truth.shape[1]}x{truth.shape[0]}" for truth in truths)
-        assert (one.image_kinds, one.mask_kinds) == ({"JPEG RGB": len(truths)}, {"palette": len(truths)})
+        assert (one.image_kinds, one.mask_kinds) == ({"JPEG RGB": len(truths)}, {"palette as ids": len(truths)})
 
 
 def test_spans_are_generated_together(small_source: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -399,9 +398,8 @@ def test_empty_split_is_refused_with_its_own_pairs_however_many_others_are_bad()
     bad = [Quarantined("train", f"{number:02d}", "t.png", "bad") for number in range(30)]
     bad.append(Quarantined("validation", "v", "v.png", "the mask does not exist"))
     found = _report(bad, train=SplitReport(listed=31, generated=1, quarantined=30), validation=SplitReport(listed=1))
-    pairs = {"train": [Pair("a", "", "")], "validation": [Pair("v", "", "")]}
     with pytest.raises(DataError) as error:
-        judge(found, pairs, 1.0)
+        judge(found, 1.0)
     assert str(error.value).splitlines() == [
         "No usable pair is left of the 1 in the split validation:",
         "  validation/v: v.png: the mask does not exist",
@@ -412,10 +410,10 @@ def test_empty_split_is_refused_with_its_own_pairs_however_many_others_are_bad()
 def test_judgement_bears_leaks_that_were_dropped_and_no_others() -> None:
     dropped = [Quarantined("train", "a", "a.jpg", "elsewhere too", cause="leak")]
     found = _report(dropped, train=SplitReport(listed=2, generated=1, dropped=1))
-    judge(found, {"train": []}, 0.0)
+    judge(found, 0.0)
     found.leaks = [Leak((("validation", "a", "a.jpg"), ("test", "b", "b.jpg")))]
     with pytest.raises(DataError, match=r"validation/a \(a\.jpg\) = test/b \(b\.jpg\)"):
-        judge(found, {"train": []}, 1.0)
+        judge(found, 1.0)
 
 
 # Bad data.
@@ -636,8 +634,7 @@ def test_split_whose_masks_are_void_all_over_is_refused(split: str) -> None:
     splits = {name: SplitReport(listed=2, generated=2) for name in ("train", "validation")}
     splits[split].void_images = 2
     found = Report(dataset="d", classes=("a", "b"), splits=splits, quarantined=[], leaks=[], near_duplicates=[])
-    pairs = {name: [] for name in splits}
     with pytest.raises(DataError, match=rf"No pixel has a class in the split {split}: its masks are void all over"):
-        judge(found, pairs, 1.0)
+        judge(found, 1.0)
     splits[split].void_images = 1
-    judge(found, pairs, 0.0)
+    judge(found, 0.0)

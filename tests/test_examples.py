@@ -640,7 +640,9 @@ def test_each_example_has_one_fingerprint_and_one_fact_and_no_bad_pair_has_any(
     assert {one.key: one for one in found.fingerprints} == expected
     counted = [np.bincount(np.asarray(PIL.Image.open(pair.mask)).flat, minlength=256).tolist() for pair in good.values()]
     assert sorted(facts.pixels.tolist() for facts in found.facts) == sorted(counted)
-    assert {(facts.split, facts.image_kind, facts.mask_kind) for facts in found.facts} == {("train", "JPEG RGB", "palette")}
+    assert {(facts.split, facts.image_kind, facts.mask_kind) for facts in found.facts} == {
+        ("train", "JPEG RGB", "palette as ids")
+    }
     for facts in found.facts:
         assert facts.height_px * facts.width_px == facts.pixels.sum()
 
@@ -690,7 +692,7 @@ def test_side_by_side_pair_is_one_example_of_half_the_width(folder: pathlib.Path
     assert found.examples["1"]["image/filename"] == "1.bmp"
     np.testing.assert_array_equal(_decode(found.examples["1"]["label"])[..., 0], ids)
     assert found.fingerprints[0].pixels == fingerprints.fingerprint("train", "1", "", np.asarray(_picture())).pixels
-    assert (found.facts[0].image_kind, found.facts[0].mask_kind) == ("BMP RGB", "half of the picture")
+    assert (found.facts[0].image_kind, found.facts[0].mask_kind) == ("BMP RGB", "half of the picture as colors")
 
 
 def test_empty_list_gives_nothing(tmp_path: pathlib.Path) -> None:

@@ -472,9 +472,23 @@ def test_colors_are_counted_and_void_is_none(tmp_path: pathlib.Path) -> None:
     # Of 6 pixels 3 red, 1 black, 1 blue, 1 void.
     row = [(255, 0, 0), (0, 0, 0), (255, 0, 0), (0, 0, 255), (255, 0, 0), (224, 224, 192)]
     found = guess(_write_ids(tmp_path, np.array([row], np.uint8)))
-    assert found.spec.colors == ((0, 0, 0), (255, 0, 0), (0, 0, 255))
+    assert found.spec.colors == ((0, 0, 0), (0, 0, 255), (255, 0, 0))  # In their own order: more data must not change it.
     assert found.spec.mask == spec.MaskEncoding(encoding="colors")
     assert "void 16.7%" in _notes(found)
+
+
+@pytest.mark.parametrize("there", [("train", "test"), ("train",), ("val", "test")])
+def test_lists_without_train_or_validation_are_no_reason_to_divide_anew(tmp_path: pathlib.Path, there: tuple[str, ...]) -> None:
+    """The pictures of the user's own test list would become training data."""
+    data = fake.write_voc(tmp_path, empty_test=False)
+    folder = data / "VOCdevkit/VOC2007/ImageSets/Segmentation"
+    for name in ("train", "val"):
+        (folder / f"{name}.txt").unlink()
+    for number, name in enumerate(there):
+        (folder / f"{name}.txt").write_text(f"{number}\n")
+    missing = " and ".join(name for name in ("train", "val") if name not in there)
+    with pytest.raises(DataError, match=rf"{there[0]}.txt.*but no pictures are listed for {missing}.*splits.fractions"):
+        guess(data)
 
 
 def test_names_go_with_vocs_colors_but_with_no_others(tmp_path: pathlib.Path) -> None:

@@ -954,3 +954,18 @@ def test_mask_of_several_pictures_is_refused(kind: str) -> None:
     encoded = _encode(pages[0], kind, save_all=True, append_images=pages[1:])
     with pytest.raises(ValueError, match=r"it holds 3 pictures; expected one"):
         decode_mask(encoded, _spec())
+
+
+def test_photograph_is_no_binary_mask_because_its_format_is_lossy() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    picture = np.asarray(PIL.Image.fromarray(picture).resize((128, 128)))
+    with pytest.raises(ValueError, match=r"\d+ pixels are neither black nor white, first \d+ at x=\d+, y=\d+ \(binary\)"):
+        decode_mask(_encode(picture, "JPEG", quality=90), _spec(2, encoding="binary"))
+
+
+def test_black_and_white_that_a_jpeg_smeared_is_a_binary_mask() -> None:
+    white = np.zeros((64, 64), np.uint8)
+    white[16:48, 20:50] = 255
+    read = decode_mask(_encode(white, "JPEG", quality=60), _spec(2, encoding="binary"))
+    assert (read.ids == (white > 0)).mean() > 0.99
+    assert (read.kind, read.reading) == ("grey", "binary")

@@ -50,7 +50,7 @@ class Facts:
         height_px: of the picture.
         width_px: of the picture.
         image_kind: format and mode of the picture's file, for instance "JPEG RGB".
-        mask_kind: how its mask is kept, for instance "palette".
+        mask_kind: how its mask is kept and read, for instance "palette as ids".
         pixels: int64 [256]: pixels by id; the last is void.
     """
 
@@ -182,7 +182,9 @@ class _EncodeExample(beam.DoFn):
         if ending not in _ENDINGS[kind.split()[0]]:
             kind += f" named {ending}"
         height, width = mask.ids.shape
-        return Facts(self.split, height, width, kind, mask.kind, np.bincount(mask.ids.reshape(-1), minlength=256))
+        return Facts(
+            self.split, height, width, kind, f"{mask.kind} as {mask.reading}", np.bincount(mask.ids.reshape(-1), minlength=256)
+        )
 
 
 _ENDINGS = {

@@ -368,6 +368,13 @@ def _find_lists(tree: _Tree, root: str, folders: Sequence[str], stems: Iterable[
         if "train" in good and validation:
             pattern = files.join(folder, "{split}.txt")
             return Splits(lists=pattern, validation=validation[0], test="test" if "test" in good else ""), notes
+        if good:  # Whoever made a list meant it: to divide anew could train on pictures that were kept for the test.
+            missing = " and ".join(name for name, there in (("train", "train" in good), ("val", bool(validation))) if not there)
+            there = ", ".join(f"{name}.txt" for name in good)
+            raise DataError(
+                f"{files.join(tree.folder, at)} has {there}, but no pictures are listed for {missing}. "
+                f"Make one, or divide all pictures anew: write {SPEC_FILE} with splits.fractions and without splits.lists."
+            )
         if any(found.values()):
             notes.append(f"Lists in {at or 'the folder itself'} are not used: there must be train.txt and val.txt with ids.")
     return Splits(), notes

@@ -307,8 +307,8 @@ def _name(count: int, names: Names) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _interpret_colors(colors: Counter[Color], names: Names) -> Meaning:
-    """Makes classes of colours: as a file has them, or in the order of VOC's palette where they are named, else by size."""
-    found = [color for color, _ in sorted(colors.items(), key=lambda item: (any(item[0]), -item[1], item[0]))]
+    """Makes classes of colours: as a file has them, in the order of VOC's palette where they are named, else in their own."""
+    found = sorted(colors)  # Black first; by how much there is of each, more data could change the order.
     found = [color for color in found if color != VOID_COLOR]
     mask = MaskEncoding(encoding="colors")
     if names.colors:
@@ -329,7 +329,7 @@ def _interpret_colors(colors: Counter[Color], names: Names) -> Meaning:
     if names.file:
         notes = (f"{names.file} has names, but it does not say which colour is which: write them into {SPEC_FILE}.", *notes)
     listed = ", ".join(f"{name} {list(color)}" for name, color in zip(classes, found, strict=True))
-    return Meaning(mask, classes, tuple(found), (*notes, f"A class for each colour, the largest first: {listed}."))
+    return Meaning(mask, classes, tuple(found), (*notes, f"A class for each colour, in their order: {listed}."))
 
 
 def _other_story(looks: Sequence[Look], names: Names) -> str:

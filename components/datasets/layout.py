@@ -127,6 +127,12 @@ def describe_rest(folder: str, spec: DatasetSpec) -> list[str]:
         parts = [f"{count} {ending or 'without an ending'}" for ending, count in sorted(endings.items())]
         lines += [f"{path}: not taken for pictures: {', '.join(parts)}"] if parts else []
         lines += [f"{path}: links to folders, not followed: {', '.join(links[:8])}"] if links else []
+    if spec.splits.lists:
+        listed = {pair.image for pairs in list_pairs(folder, spec).values() for pair in pairs}
+        where = {files.join(root, _of_split(spec.layout.images, name)) for name in spec.splits.names().values()}
+        there = (files.join(path, name) for path in sorted(where) for name in files.files_below(path) if is_picture(name))
+        count = sum(path not in listed for path in there)
+        lines += [f"{', '.join(sorted(where))}: {count} pictures stand in no list"] if count else []
     return lines
 
 

@@ -22,10 +22,12 @@ class Mask:
     Attributes:
         ids: uint8 [H, W]: class ids, or 255 (void).
         kind: how the file keeps it, as in `Raster`.
+        reading: the encoding by which it was read.
     """
 
     ids: np.ndarray
     kind: str
+    reading: str
 
 
 def decode_mask(encoded: bytes, spec: DatasetSpec) -> Mask:
@@ -52,8 +54,11 @@ def read_raster(raster: Raster, spec: DatasetSpec) -> Mask:
     if raster.values.ndim == 3 and _is_grey(raster.values):
         kind = f"{kind} with r=g=b"
     if spec.mask.encoding == "auto":
-        return Mask(_read_any(raster, spec), kind)
-    return Mask(_finish(_READERS[spec.mask.encoding](raster, spec), raster, spec, spec.mask.encoding), kind)
+        reading, ids = _read_any(raster, spec)
+    else:
+        reading = spec.mask.encoding
+        ids = _finish(_READERS[reading](raster, spec), raster, spec, reading)
+    return Mask(ids, kind, reading)
 
 
 def _is_grey(colors: np.ndarray) -> bool:
@@ -105,7 +110,13 @@ def _read_binary(raster: Raster, spec: DatasetSpec) -> np.ndarray:
     values = raster.values.max(axis=2) if raster.values.ndim == 3 else raster.values
     levels = np.unique(values)
     if np.count_nonzero(levels) > 1:
-        if raster.lossy and levels[-1] >= 128:  # Black and white, smeared.
+        if raster.lossy and levels[-1] >= 128:
+            smeared = (values > 64) & (values < 191)
+            if smeared.mean() > 0.1:  # At edges there is some grey; a photograph has much.
+                y, x = _first(smeared)
+                raise ValueError(
+                    f"{smeared.sum()} pixels are neither black nor white, first {values[y, x]} at x={x}, y={y} (binary)"
+                )
             return (values >= 128).astype(np.int16)
         shown = ", ".join(map(str, levels[:8])) + (", ..." if len(levels) > 8 else "")
         raise ValueError(f"the mask has the values {shown}; expected 0 and one other (binary)")
@@ -120,8 +131,8 @@ _READERS: dict[str, Callable[[Raster, DatasetSpec], np.ndarray]] = {
 }
 
 
-def _read_any(raster: Raster, spec: DatasetSpec) -> np.ndarray:
-    """Returns uint8 [H, W] by the one reading that fits; where several fit, they must agree."""
+def _read_any(raster: Raster, spec: DatasetSpec) -> tuple[str, np.ndarray]:
+    """Returns the one reading that fits, and uint8 [H, W] by it; where several fit, they must agree."""
     readings: dict[str, np.ndarray] = {}
     for name in _plausible(raster, spec):
         try:
@@ -135,7 +146,7 @@ def _read_any(raster: Raster, spec: DatasetSpec) -> np.ndarray:
         if not np.array_equal(first[1], other[1]):
             both = "; ".join(f'"{name}" gives {_shares(ids, spec)}' for name, ids in (first, other))
             raise ValueError(f"the mask ({raster.kind}) can be read in two ways: {both}. Say which: mask.encoding = ...")
-    return first[1]
+    return first
 
 
 def _plausible(raster: Raster, spec: DatasetSpec) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class SplitReport:
         sizes: pictures by size, "500x375" (width x height), the commonest `MAX_SIZES`.
         distinct_sizes: number of sizes in all.
         image_kinds: pictures by format and mode of their files.
-        mask_kinds: masks by how they are kept.
+        mask_kinds: masks by how they are kept and read, for instance "palette as ids".
         class_pixels: pixels by class.
         class_images: pictures by class that occurs in them.
         void_pixels: pixels that are void.
