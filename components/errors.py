@@ -14,4 +14,4 @@ class TrainingError(VocsegError):
 
 
 class ModelError(VocsegError):
-    """A model folder cannot be used."""
+    """A model folder, or a file of weights, cannot be used."""
