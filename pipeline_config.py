@@ -94,18 +94,27 @@ class TransformConfig:
         _require_one_of("transform.resize_method", self.resize_method, ("bilinear", "bicubic", "area", "lanczos3", "nearest"))
 
 
+_ON_ENCODERS = ("unet_pretrained", "deeplabv3plus")
+_ENCODERS = ("efficientnet_lite0", "mobilenet_v2", "efficientnet_v2_b0", "resnet50")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The architecture, and the settings of those that have any.
 
     Attributes:
-        name: a file of `components/models`: unet or unet_strided.
+        name: a file of `components/models`: unet, unet_strided, unet_pretrained or deeplabv3plus.
         head: softmax, a channel a class; or sigmoid, one channel for the second of two classes.
         filters: channels of the first level (unet).
         depth: number of poolings (unet); the input's sides must be multiples of 2**depth.
-        dropout: rate at the two deepest levels (unet), 0..1.
+        dropout: rate at the two deepest levels (unet), or behind the pyramid (deeplabv3plus), 0..1.
         activation: Keras name of the activation (unet).
         kernel_initializer: Keras name of the initialiser (unet).
+        encoder: what finds the features (unet_pretrained, deeplabv3plus): efficientnet_lite0, whose weights are installed with
+            the project, or mobilenet_v2, efficientnet_v2_b0 or resnet50, whose weights Keras downloads.
+        encoder_weights: pretrained, learnt on ImageNet; none; or the path of an .h5 file of the encoder's weights.
+        frozen_batch_norm: the encoder normalises with the statistics of its pretraining, also in training: those of small
+            batches ruin what it has learnt. Its weights learn in either case.
     """
 
     name: str = "unet"
@@ -115,18 +124,40 @@ class ModelConfig:
     dropout: float = 0.3
     activation: str = "relu"
     kernel_initializer: str = "he_normal"
+    encoder: str = "efficientnet_lite0"
+    encoder_weights: str = "pretrained"
+    frozen_batch_norm: bool = True
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        _require_one_of("model.name", self.name, ("unet", "unet_strided"))
+        _require_one_of("model.name", self.name, ("unet", "unet_strided", *_ON_ENCODERS))
         _require_one_of("model.head", self.head, ("softmax", "sigmoid"))
         _require(self.filters > 0, f"model.filters must be positive; got {self.filters}.")
         _require(1 <= self.depth <= 7, f"model.depth must lie in 1..7; got {self.depth}.")
         _require(0 <= self.dropout < 1, f"model.dropout must lie in [0, 1); got {self.dropout}.")
+        _require_one_of("model.encoder", self.encoder, _ENCODERS)
+        if not self.encoder_weights.endswith(".h5"):
+            _require(
+                self.encoder_weights in ("pretrained", "none"),
+                f"model.encoder_weights is pretrained, none or the path of an .h5 file; got {self.encoder_weights!r}."
+                f"{_nearest(self.encoder_weights, ('pretrained', 'none'))}",
+            )
+        _require(
+            not (self.has_encoder and self.frozen_batch_norm and self.encoder_weights == "none"),
+            "model.frozen_batch_norm keeps the statistics of a pretraining, and model.encoder_weights=none has had none. "
+            "Set model.frozen_batch_norm=false.",
+        )
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether the architecture stands on an encoder."""
+        return self.name in _ON_ENCODERS
 
     @property
     def stride_px(self) -> int:
         """The input's height and width must be multiples of this."""
+        if self.has_encoder:
+            return 32
         return 64 if self.name == "unet_strided" else 2**self.depth
 
 

@@ -25,6 +25,8 @@ CHOICES = {
     "data.name": "quarry",
     "model.activation": "gelu",
     "model.kernel_initializer": "glorot_uniform",
+    "model.encoder": "resnet50",
+    "model.encoder_weights": "weights.h5",
 }
 SETTABLE = [name for name in pipeline_config.fields(preset("voc2007")) if "." in name]
 
@@ -301,6 +303,30 @@ def test_json_restores_tuples_that_json_made_lists() -> None:
 def test_json_keys_are_sorted_so_that_equal_configurations_have_equal_text() -> None:
     text = pipeline_config.to_json(preset("mini"))
     assert text == json.dumps(json.loads(text), sort_keys=True)
+
+
+@pytest.mark.parametrize("name", ["unet_pretrained", "deeplabv3plus"])
+def test_model_on_an_encoder_takes_multiples_of_32_whatever_the_depth(name: str) -> None:
+    assert override(preset("voc2007"), {"model.name": name, "model.depth": "1"}).model.stride_px == 32
+    with pytest.raises(ConfigError, match=rf"multiple of 32 for the model {name}; got 80. Use 64"):
+        # 80 / 32 = 2.5; Python rounds half to even: 2.
+        override(preset("voc2007"), {"model.name": name, "transform.height_px": "80"})
+
+
+@pytest.mark.parametrize(
+    ("value", "near"), [("pretraned", " Did you mean pretrained"), ("imagenet", ""), ("weights.pth", ""), ("", "")]
+)
+def test_weights_are_pretrained_none_or_a_file_of_keras(value: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"is pretrained, none or the path of an .h5 file; got '{value}'.{near}"):
+        override(preset("voc2007"), {"model.encoder_weights": value})
+
+
+def test_statistics_that_were_never_learnt_are_not_frozen() -> None:
+    fields = {"model.name": "unet_pretrained", "model.encoder_weights": "none"}
+    with pytest.raises(ConfigError, match="Set model.frozen_batch_norm=false"):
+        override(preset("voc2007"), fields)
+    assert override(preset("voc2007"), fields | {"model.frozen_batch_norm": "false"}).model.encoder_weights == "none"
+    assert override(preset("voc2007"), {"model.encoder_weights": "none"}).model.has_encoder is False  # A U-Net has no encoder.
 
 
 def test_json_with_a_value_out_of_range_is_refused() -> None:

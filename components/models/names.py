@@ -3,6 +3,8 @@
 _MODULES = {
     "unet": "components.models.unet",
     "unet_strided": "components.models.unet_strided",
+    "unet_pretrained": "components.models.unet_pretrained",
+    "deeplabv3plus": "components.models.deeplabv3plus",
 }
 
 
