@@ -61,7 +61,9 @@ def run_fn(fn_args: FnArgs) -> None:
         model = compile_model(config)
     weights = os.path.join(fn_args.model_run_dir, "best.weights.h5")
     fit(model, config, train_files, eval_files, fn_args.model_run_dir, weights)
-    best = registry.build(config.model, len(config.class_names))
+    # All weights are in the file now: an encoder need not find its own again.
+    bare = dataclasses.replace(config.model, encoder_weights="none", frozen_batch_norm=False)
+    best = registry.build(bare, len(config.class_names))
     best.load_weights(weights)
     write_picture(
         draw_panel(best, panel_pairs(eval_files, config), config.palette), os.path.join(fn_args.model_run_dir, PICTURE_FILE)

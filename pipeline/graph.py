@@ -22,6 +22,7 @@ from components.example_gen import ExampleGen
 from components.features import EVAL_SPLIT, TRAIN_SPLIT
 from components.models import names
 from components.models import registry as models
+from components.models.encoders import weights
 from components.pusher import Pusher
 from components.schema_gen import SchemaGen
 from components.trainer import TrainerConfig
@@ -56,7 +57,8 @@ def create_pipeline(
         beam_args: options for the steps that run on Beam.
 
     Raises:
-        ConfigError: a setting of the model that Keras does not know.
+        ConfigError: a setting of the model that Keras does not know, or a file of weights that is not there.
+        ModelError: the package with the encoder's weights is not installed.
     """
     models.check(config.model, len(spec.classes))
     builder = datasets.builder_of(spec)
@@ -114,6 +116,7 @@ def create_pipeline(
         custom_config={
             "trainer": to_json(trainer_config),
             "code_digest": code_digest("components.trainer", names.module_of(config.model.name)),
+            "encoder_weights": weights.digest(config.model),
         },
     )
     baseline = Resolver(

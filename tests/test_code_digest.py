@@ -325,7 +325,23 @@ def test_model_file_that_is_not_chosen_does_not_count() -> None:
                 "components.iou_keras",
                 "components.input_pipeline",
             },
-            {"components.transform", "components.example_gen", "components.iou_tfma", "components.pusher"},
+            {
+                "components.transform",
+                "components.example_gen",
+                "components.iou_tfma",
+                "components.pusher",
+                "components.models.encoders.registry",
+            },
+        ),
+        (
+            ("components.trainer", "components.models.unet_pretrained"),
+            {
+                "components.models.encoders.registry",
+                "components.models.encoders.applications",
+                "components.models.encoders.efficientnet_lite0",
+                "components.models.torch_weights",
+            },
+            {"components.models.unet", "components.models.deeplabv3plus", "components.models.encoders.weights"},
         ),
         (
             ("components.iou_tfma", "components.evaluator"),

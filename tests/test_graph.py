@@ -241,7 +241,7 @@ def test_configuration_travels_as_json_under_one_key(pipeline: tfx_pipeline.Pipe
     assert set(of_transform) == {"transform", "code_digest"}
     assert from_json(TransformConfig, of_transform["transform"]) == config.transform
     of_trainer = json.loads(_nodes(pipeline)["Trainer"].exec_properties["custom_config"])
-    assert set(of_trainer) == {"trainer", "code_digest"}
+    assert set(of_trainer) == {"trainer", "code_digest", "encoder_weights"}
     assert from_json(TrainerConfig, of_trainer["trainer"]) == TrainerConfig(
         transform=config.transform,
         model=config.model,
@@ -365,6 +365,9 @@ VALUES = {
     "model.activation": "gelu",
     "model.kernel_initializer": "glorot_uniform",
     "model.depth": "2",
+    "model.encoder": "resnet50",
+    "model.encoder_weights": "none",
+    "model.frozen_batch_norm": "false",
 }
 
 
@@ -395,6 +398,8 @@ CODE = {
     "components.preprocessing": {"ExampleGen", "Transform", "Trainer"},
     "components.models.unet": {"Trainer"},
     "components.models.unet_strided": set(),
+    "components.models.unet_pretrained": set(),
+    "components.models.encoders.efficientnet_lite0": set(),
     "components.losses": {"Trainer"},
     "components.serving": {"Trainer"},
     "components.iou_tfma": {"Evaluator"},
@@ -415,6 +420,17 @@ def test_change_of_code_concerns_only_the_steps_that_run_it(
     added = {changed: b"\nADDED = 1\n"}
     monkeypatch.setattr(pathlib.Path, "read_bytes", lambda path: read(path) + added.get(path.resolve(), b""))
     assert _concerned(pipeline, create_pipeline(preset("mini"), LOCATIONS, SPEC)) == CODE[module]
+
+
+def test_other_content_of_a_file_of_weights_concerns_the_trainer(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "encoder.h5"
+    config = override(preset("mini"), {"model.name": "deeplabv3plus", "model.encoder_weights": str(path)})
+    with pytest.raises(ConfigError, match="model.encoder_weights is no file"):
+        create_pipeline(config, LOCATIONS, SPEC)
+    path.write_bytes(b"one")
+    before = create_pipeline(config, LOCATIONS, SPEC)
+    path.write_bytes(b"two")
+    assert _concerned(before, create_pipeline(config, LOCATIONS, SPEC)) == {"Trainer"}
 
 
 def test_other_place_of_outputs_concerns_where_things_are_written_only(pipeline: tfx_pipeline.Pipeline) -> None:

@@ -19,6 +19,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components import features, input_pipeline, trainer
 from components.errors import TrainingError
 from components.models import registry
+from components.models.encoders import efficientnet_lite0
 from components.trainer import TrainerConfig
 from pipeline_config import ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, to_json
 
@@ -373,3 +374,34 @@ def test_training_on_two_devices_is_the_training_on_one(
     assert two_history["val_mean_iou"] == pytest.approx(one_history["val_mean_iou"], abs=0.01)
     assert two_score == pytest.approx(one_score, abs=0.01)
     assert difference < 1e-4
+
+
+@pytest.mark.parametrize("name", ["unet_pretrained", "deeplabv3plus"])
+def test_model_on_an_encoder_is_trained_saved_and_served(
+    tmp_path: pathlib.Path, records: Records, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    config = dataclasses.replace(_with(epochs=1, learning_rate=1e-3), model=ModelConfig(name=name))
+    loads = []
+    original = efficientnet_lite0.load_pretrained
+    monkeypatch.setattr(efficientnet_lite0, "load_pretrained", lambda model: loads.append(original(model)))
+    trainer.run_fn(_fn_args(tmp_path, records, config))
+    assert len(loads) == 1  # Not again for the best epoch's weights.
+
+    bare = dataclasses.replace(config.model, encoder_weights="none", frozen_batch_norm=False)
+    model = registry.build(bare, len(config.class_names))
+    model.load_weights(tmp_path / "model" / trainer.WEIGHTS_FILE)
+    before, after = (
+        {v.path: v.numpy() for v in network.get_layer("encoder").variables}
+        for network in (registry.build(config.model, len(config.class_names)), model)
+    )
+    for path, value in after.items():
+        assert np.array_equal(value, before[path]) == ("moving" in path), path
+
+    loaded = tf.saved_model.load(str(tmp_path / "model" / "Format-Serving"))
+    images = np.random.default_rng(0).random((2, SIZE_PX, 2 * SIZE_PX, 3), np.float32)
+    served = loaded.signatures["logits"](images=tf.constant(images))["logits"]
+    np.testing.assert_allclose(served, model(images, training=False), rtol=1e-4, atol=1e-4)
+    picture = tf.io.encode_png(np.random.default_rng(0).integers(0, 256, (333, 500, 3), np.uint8))
+    answer = loaded.signatures["serving_default"](images=picture[tf.newaxis])
+    assert answer["error"].numpy().tolist() == [b""]
+    assert tf.io.decode_png(answer["mask"][0]).shape == (333, 500, 1)
