@@ -724,8 +724,12 @@ MASK_ROWS = [
     Row("mask as tiff", mask(lambda i: _encode(i, "TIFF"), "b.tif"), Fine()),
     Row("mask as bmp", mask(lambda i: _encode(i, "BMP"), "b.bmp"), Fine()),
     Row("mask as lossless webp", mask(lambda i: _encode(_colored(i), "WEBP", lossless=True), "b.webp"), Fine()),
-    Row("mask as animated gif", mask(lambda i: _animated(_palette(i), "GIF"), "b.gif"), Fine()),
-    Row("mask as animated png", mask(lambda i: _animated(_palette(i), "PNG")), Fine()),
+    Row(
+        "mask as animated gif",
+        mask(lambda i: _animated(_palette(i), "GIF"), "b.gif"),
+        Quarantined("b.gif", "it holds 3 pictures; expected one"),
+    ),
+    Row("mask as animated png", mask(lambda i: _animated(_palette(i), "PNG")), Quarantined("b.png", "it holds 3 pictures")),
     Row(
         "ids expected, colors given",
         described(VOC + 'encoding = "ids"\n', mask(lambda i: _encode(_colored(i)))),
@@ -834,7 +838,7 @@ LIST_ROWS = [
     Row("list is a folder", folder_at("ImageSets/Segmentation/train.txt"), Refused("train.txt cannot be read: Is a directory")),
     Row("list is a pipe", pipe_at("ImageSets/Segmentation/train.txt"), Refused("train.txt cannot be read: it is a pipe")),
     Row(
-        "list is a device", link_at("ImageSets/Segmentation/train.txt", "/dev/zero"), Refused("train.txt cannot be read: it is")
+        "list is a device", link_at("ImageSets/Segmentation/train.txt", "/dev/zero"), Refused("train.txt is a link that leaves")
     ),
     Row("lists missing", removed("ImageSets"), Refused("has JPEGImages and SegmentationClass, but no ImageSets/Segmentation")),
     Row("list with an id in capitals", listing(b"a\nB\nc\nd\n"), Quarantined("B.jpg", "the image does not exist")),
