@@ -94,7 +94,52 @@ class TransformConfig:
         _require_one_of("transform.resize_method", self.resize_method, ("bilinear", "bicubic", "area", "lanczos3", "nearest"))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How training pictures are varied, image and mask together; validation and test pictures never are.
+
+    Attributes:
+        crop_height_px: height of the crop that is trained on; 0: the height that Transform wrote, which may be larger.
+        crop_width_px: width of it, likewise.
+        flip: mirror half of the pictures, left to right.
+        min_scale: smallest factor by which a picture is resized before the crop; padding is the image's mean and void.
+        max_scale: largest factor.
+        rotation_deg: largest turn to either side, degrees.
+        brightness: largest change to either side, as a share of full brightness, 0..1.
+        contrast: largest change of the contrast's factor 1 to either side, 0..1.
+        saturation: largest change of the saturation's factor 1 to either side, 0..1.
+        hue: largest turn of the hue to either side, as a share of the colour wheel, 0..0.5.
+        copy_paste: share of the pictures, 0..1, onto which the objects of another one are pasted.
+    """
+
+    crop_height_px: int = 0
+    crop_width_px: int = 0
+    flip: bool = False
+    min_scale: float = 1.0
+    max_scale: float = 1.0
+    rotation_deg: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    copy_paste: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require(self.crop_height_px >= 0, f"augment.crop_height_px must not be negative; got {self.crop_height_px}.")
+        _require(self.crop_width_px >= 0, f"augment.crop_width_px must not be negative; got {self.crop_width_px}.")
+        _require(
+            0 < self.min_scale <= self.max_scale <= 8,
+            f"augment.min_scale and max_scale must satisfy 0 < min <= max <= 8; got {self.min_scale} and {self.max_scale}.",
+        )
+        _require(0 <= self.rotation_deg <= 180, f"augment.rotation_deg lies in 0..180; got {self.rotation_deg}.")
+        for name in ("brightness", "contrast", "saturation", "copy_paste"):
+            _require(0 <= getattr(self, name) <= 1, f"augment.{name} lies in 0..1; got {getattr(self, name)}.")
+        _require(0 <= self.hue <= 0.5, f"augment.hue lies in 0..0.5; got {self.hue}.")
+
+
 _ON_ENCODERS = ("unet_pretrained", "deeplabv3plus")
+_FCN = ("fcn32s", "fcn16s", "fcn8s")
 _ENCODERS = ("efficientnet_lite0", "mobilenet_v2", "efficientnet_v2_b0", "resnet50")
 
 
@@ -161,6 +206,9 @@ class ModelConfig:
         return 64 if self.name == "unet_strided" else 2**self.depth
 
 
+LOSS_TERMS = ("cross_entropy", "dice", "lovasz_softmax", "reconstruction")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How the model is fitted.
@@ -168,24 +216,101 @@ class TrainConfig:
     Attributes:
         epochs: passes over the training split.
         batch_size: examples a step, over all devices.
-        learning_rate: of Adam.
-        seed: of weights, shuffling and dropout.
-        panel_images: validation pictures drawn to TensorBoard after each epoch.
+        seed: of weights, shuffling, augmentation and dropout.
+        loss: a sum of terms with weights, for instance "cross_entropy" or "cross_entropy + 0.5*dice"; the terms are
+            cross_entropy, dice, lovasz_softmax and reconstruction.
+        class_weights: of the cross-entropy: none; or median_frequency, the median of the classes' frequencies by their own.
+        hardest_fraction: share of the pixels, those with the largest cross-entropy, that count, 0..1.
+        optimizer: adam, adamw or sgd.
+        learning_rate: its peak, after the warm-up.
+        encoder_rate_factor: what the encoder's rate is of the learning rate (unet_pretrained, deeplabv3plus).
+        schedule: of the learning rate after the warm-up: constant; poly, to 0 by a power; or cosine, to 0.
+        poly_power: the power of poly.
+        warmup_epochs: over which the rate rises linearly from 0.
+        weight_decay: decoupled, of kernels only (adamw, sgd).
+        momentum: of sgd, 0..1.
+        clip_norm: gradients are shortened to this norm, over all weights; 0: they are not.
+        ema_momentum: a moving average of the weights, with this share of the old ones a step, is what is validated and kept,
+            0..1; 0: the weights themselves.
+        accumulate_steps: batches whose gradients are averaged before the weights change.
+        balance_classes: draw pictures with rare classes more often.
+        validate_every: epochs from one validation to the next; the last epoch is always validated.
+        patience: validations without a better mean IoU after which the training ends; 0: it does not.
+        dropout_rise: by how much the dropout rate rises an epoch, up to 0.9, until the mean IoU stops rising.
+        panel_images: validation pictures drawn to TensorBoard after each validation.
     """
 
     epochs: int = 20
     batch_size: int = 8
-    learning_rate: float = 1e-3
     seed: int = 0
+    loss: str = "cross_entropy"
+    class_weights: str = "none"
+    hardest_fraction: float = 1.0
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    encoder_rate_factor: float = 1.0
+    schedule: str = "constant"
+    poly_power: float = 0.9
+    warmup_epochs: int = 0
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    clip_norm: float = 0.0
+    ema_momentum: float = 0.0
+    accumulate_steps: int = 1
+    balance_classes: bool = False
+    validate_every: int = 1
+    patience: int = 0
+    dropout_rise: float = 0.0
     panel_images: int = 4
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        _require(self.epochs > 0, f"train.epochs must be at least 1; got {self.epochs}.")
-        _require(self.batch_size > 0, f"train.batch_size must be at least 1; got {self.batch_size}.")
-        _require(self.learning_rate > 0, f"train.learning_rate must be positive; got {self.learning_rate}.")
+        for name in ("epochs", "batch_size", "accumulate_steps", "validate_every", "panel_images"):
+            _require(getattr(self, name) > 0, f"train.{name} must be at least 1; got {getattr(self, name)}.")
+        for name in ("learning_rate", "encoder_rate_factor", "poly_power"):
+            _require(getattr(self, name) > 0, f"train.{name} must be positive; got {getattr(self, name)}.")
+        for name in ("warmup_epochs", "weight_decay", "clip_norm", "patience"):
+            _require(getattr(self, name) >= 0, f"train.{name} must not be negative; got {getattr(self, name)}.")
+        for name in ("momentum", "ema_momentum", "dropout_rise"):
+            _require(0 <= getattr(self, name) < 1, f"train.{name} must lie in [0, 1); got {getattr(self, name)}.")
         _require(0 <= self.seed < 2**32, f"train.seed must not be negative, nor above 4294967295; got {self.seed}.")
-        _require(self.panel_images > 0, f"train.panel_images must be at least 1; got {self.panel_images}.")
+        _require(0 < self.hardest_fraction <= 1, f"train.hardest_fraction lies in (0, 1]; got {self.hardest_fraction}.")
+        _require_one_of("train.class_weights", self.class_weights, ("none", "median_frequency"))
+        _require_one_of("train.optimizer", self.optimizer, ("adam", "adamw", "sgd"))
+        _require_one_of("train.schedule", self.schedule, ("constant", "poly", "cosine"))
+        _require(
+            self.weight_decay == 0 or self.optimizer != "adam",
+            f"train.weight_decay={self.weight_decay:g} does nothing with train.optimizer=adam. Set train.optimizer=adamw.",
+        )
+        _require(
+            self.warmup_epochs < self.epochs,
+            f"train.warmup_epochs must be below train.epochs; got {self.warmup_epochs} of {self.epochs}.",
+        )
+        _ = self.loss_terms
+
+    @property
+    def loss_terms(self) -> tuple[tuple[float, str], ...]:
+        """The terms of the loss, each with its weight.
+
+        Raises:
+            ConfigError: the text is no such sum.
+        """
+        terms = []
+        for term in self.loss.split("+"):
+            weight, star, name = term.strip().rpartition("*")
+            name = name.strip()
+            _require_one_of("A term of train.loss", name, LOSS_TERMS)
+            try:
+                terms.append((float(weight) if star else 1.0, name))
+            except ValueError:
+                terms.append((-1.0, name))
+            _require(
+                0 < terms[-1][0] < float("inf"),
+                f"A weight in train.loss must be a positive number, as in 0.5*{name}; got {term.strip()!r}.",
+            )
+        names = [name for _, name in terms]
+        _require(len(set(names)) == len(names), f"train.loss names a term twice: {self.loss!r}.")
+        return tuple(terms)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -233,6 +358,7 @@ class PipelineConfig:
         preset: the preset that it derives from; with the data set's name it names the pipeline.
         data: the data set.
         transform: size and resizing.
+        augment: how training pictures are varied.
         model: the architecture.
         train: the fit.
         serving: the exported model's limits.
@@ -242,6 +368,7 @@ class PipelineConfig:
     preset: str
     data: DataConfig = DataConfig()
     transform: TransformConfig = TransformConfig()
+    augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     serving: ServingConfig = ServingConfig()
@@ -250,12 +377,22 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         """Checks what concerns two stages."""
         stride = self.model.stride_px
-        for name, size in (("height_px", self.transform.height_px), ("width_px", self.transform.width_px)):
+        sizes = {
+            "transform.height_px": self.transform.height_px,
+            "transform.width_px": self.transform.width_px,
+            "augment.crop_height_px": self.augment.crop_height_px,
+            "augment.crop_width_px": self.augment.crop_width_px,
+        }
+        for name, size in sizes.items():
             _require(
                 size % stride == 0,
-                f"transform.{name} must be a multiple of {stride} for the model {self.model.name}; got {size}. "
+                f"{name} must be a multiple of {stride} for the model {self.model.name}; got {size}. "
                 f"Use {max(stride, round(size / stride) * stride)}.",
             )
+        _require(
+            self.train.dropout_rise == 0 or self.model.dropout > 0,
+            "train.dropout_rise raises model.dropout, which is 0. Set model.dropout=0.5, for instance.",
+        )
 
 
 def voc2007() -> PipelineConfig:
