@@ -1,12 +1,95 @@
-"""Transformed records to batches for training."""
+"""Transformed records to batches, for training (drawn and varied anew each epoch) and for validation (as they are)."""
 
-from collections.abc import Sequence
+import dataclasses
 
+import numpy as np
 import tensorflow as tf
 
-from components import features, preprocessing
-from components.records import count_records
-from pipeline_config import TransformConfig
+from components import augment, features, preprocessing
+from components.record_store import RecordStore
+from pipeline_config import AugmentConfig, TransformConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputConfig:
+    """The form of the batches.
+
+    Attributes:
+        transform: the size that Transform wrote.
+        augment: how training pictures are varied.
+        batch_size: pictures a batch, over all devices.
+        devices: among which a batch is divided.
+        margin_px: what the network wants to see around the pixels that it labels, on each side.
+    """
+
+    transform: TransformConfig
+    augment: AugmentConfig = AugmentConfig()
+    batch_size: int
+    devices: int = 1
+    margin_px: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What an epoch draws.
+
+    Attributes:
+        indices: int64 [S], numbers of records, in the order of their use.
+        partners: int64 [S], numbers of the records whose objects may be pasted onto them.
+        seeds: int32 [S, 2], of the pictures' variation.
+    """
+
+    indices: np.ndarray
+    partners: np.ndarray
+    seeds: np.ndarray
+
+
+def plan_epoch(count: int, batch_size: int, seed: int, epoch: int, weights: np.ndarray | None = None) -> Plan:
+    """Decides an epoch from (seed, epoch) alone, so that a resumed training draws what an unbroken one would.
+
+    Batches are whole: the last one is filled up from the head of the epoch's order.
+
+    Args:
+        count: N, of records.
+        batch_size: pictures a batch.
+        seed: of the training.
+        epoch: from 0.
+        weights: float [N], how often each record is drawn, relatively; None: each once.
+    """
+    size = steps_per_epoch(count, batch_size) * batch_size
+    rng = np.random.default_rng((seed, epoch))
+    if weights is None:
+        indices = np.resize(rng.permutation(count), size)
+    else:
+        indices = rng.choice(count, size, p=weights / weights.sum())
+    partners = rng.integers(0, count, size)
+    seeds = rng.integers(0, np.iinfo(np.int32).max, (size, 2), np.int32)
+    return Plan(indices.astype(np.int64), partners, seeds)
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Returns the number of batches that hold each of `count` records."""
+    return -(-count // batch_size)
+
+
+def balanced_weights(pixels: np.ndarray) -> np.ndarray:
+    """Returns how often to draw each record so that rare classes come more often.
+
+    The repeat factor of LVIS (Gupta et al. 2019, https://arxiv.org/abs/1908.03195): a class in a share f of the pictures wants
+    max(1, sqrt(t / f)), with the median of all shares for t, and a picture is drawn as often as its rarest class wants.
+
+    Args:
+        pixels: int64 [N, C], of each class in each record.
+
+    Returns:
+        float64 [N], at least 1.
+    """
+    present = pixels > 0  # [N, C]
+    share = present.mean(axis=0)
+    occurring = share > 0
+    threshold = np.median(share[occurring]) if occurring.any() else 1.0
+    wanted = np.where(occurring, np.maximum(1.0, np.sqrt(threshold / np.where(occurring, share, 1.0))), 1.0)
+    return np.where(present, wanted, 1.0).max(axis=1)
 
 
 def parse_record(record: tf.Tensor, config: TransformConfig) -> tuple[tf.Tensor, tf.Tensor]:
@@ -33,39 +116,78 @@ def to_network(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     return preprocessing.scale_image(image), tf.cast(label, tf.int32)
 
 
-SHUFFLE_BYTES = 256 << 20
-"""What the records that wait to be shuffled may take, whatever the size of the data set; on disk they are in no order."""
-
-
-def shuffle_buffer(config: TransformConfig) -> int:
-    """Returns how many records of a size are shuffled at a time."""
-    return max(1, SHUFFLE_BYTES // (4 * config.height_px * config.width_px))
-
-
-def make_dataset(
-    files: Sequence[str], config: TransformConfig, batch_size: int, shuffle_seed: int | None = None, devices: int = 1
+def make_training_batches(
+    store: RecordStore, config: InputConfig, seed: int, epoch: int, weights: np.ndarray | None = None
 ) -> tf.data.Dataset:
-    """Returns batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]), with their number known.
+    """Returns an epoch's batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]), with their number known.
 
     Args:
-        files: gzipped TFRecords from Transform.
-        config: the size that Transform wrote.
-        batch_size: records a batch; the last one may be smaller.
-        shuffle_seed: shuffles records, anew each epoch, in an order that the seed decides; None: the files' order.
-        devices: among which each batch is divided; where there are several, batches are filled up to equal shares, as Keras
-            demands, with void pictures. They count in no metric, but weaken the step in which a device gets only them.
+        store: the records.
+        config: form and variation.
+        seed: of the training.
+        epoch: from 0.
+        weights: float [N], see `plan_epoch`.
     """
-    names = tf.data.Dataset.from_tensor_slices(sorted(files))
-    records = tf.data.TFRecordDataset(names, compression_type="GZIP", num_parallel_reads=None)
-    if shuffle_seed is not None:
-        records = records.shuffle(shuffle_buffer(config), seed=shuffle_seed)
-    examples = records.map(lambda record: to_network(*parse_record(record, config)), tf.data.AUTOTUNE, deterministic=True)
-    steps = -(-count_records(files) // batch_size)  # Which Keras asks for, and a TFRecord does not tell.
-    batches = examples.batch(batch_size)
-    if devices > 1:
-        filled_size = -(-batch_size // devices) * devices
+    plan = plan_epoch(len(store), config.batch_size, seed, epoch, weights)
+
+    def load(index: tf.Tensor, partner: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label = _vary(*_read(store, index, config.transform), config, seeds)
+        if config.augment.copy_paste:
+            other = _vary(*_read(store, partner, config.transform), config, seeds + 1)
+            image, label = augment.copy_paste(image, label, *other, config.augment, seeds + 2)
+        return to_network(image, _without_margin(label, config.margin_px))
+
+    drawn = tf.data.Dataset.from_tensor_slices((plan.indices, plan.partners, plan.seeds))
+    return _batch(drawn.map(load, tf.data.AUTOTUNE, deterministic=True), config)
+
+
+def make_validation_batches(store: RecordStore, config: InputConfig) -> tf.data.Dataset:
+    """Returns batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]) in the order of the keys, not varied.
+
+    The last batch may be smaller. With a margin, images are mirrored beyond their borders.
+    """
+
+    def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label = _read(store, index, config.transform)
+        return to_network(_mirror(image, config.margin_px), label)
+
+    return _batch(tf.data.Dataset.range(len(store)).map(load, tf.data.AUTOTUNE, deterministic=True), config)
+
+
+def _read(store: RecordStore, index: tf.Tensor, config: TransformConfig) -> tuple[tf.Tensor, tf.Tensor]:
+    record = tf.numpy_function(store.read, [index], tf.string, stateful=False)
+    return parse_record(tf.ensure_shape(record, ()), config)
+
+
+def _vary(image: tf.Tensor, label: tf.Tensor, config: InputConfig, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Augments a picture; with a margin, both come back larger by it, the image mirrored and the label void beyond its border."""
+    margin = config.margin_px
+    label = tf.pad(label, [[margin, margin]] * 2, constant_values=features.IGNORE_LABEL)
+    crop = dataclasses.replace(
+        config.augment,
+        crop_height_px=(config.augment.crop_height_px or config.transform.height_px) + 2 * margin,
+        crop_width_px=(config.augment.crop_width_px or config.transform.width_px) + 2 * margin,
+    )
+    return augment.augment(_mirror(image, margin), label, crop, seed)
+
+
+def _mirror(image: tf.Tensor, margin_px: int) -> tf.Tensor:
+    return tf.pad(image, [[margin_px, margin_px], [margin_px, margin_px], [0, 0]], "REFLECT") if margin_px else image
+
+
+def _without_margin(label: tf.Tensor, margin_px: int) -> tf.Tensor:
+    return label[margin_px:-margin_px, margin_px:-margin_px] if margin_px else label
+
+
+def _batch(examples: tf.data.Dataset, config: InputConfig) -> tf.data.Dataset:
+    """Batches examples; where several devices share a batch, it is filled up to equal shares, as they demand.
+
+    The filling counts in no metric and no loss, but weakens a step in which a device gets only that.
+    """
+    batches = examples.batch(config.batch_size)
+    if config.devices > 1:
+        filled_size = -(-config.batch_size // config.devices) * config.devices
         batches = batches.map(lambda images, labels: fill_up(images, labels, filled_size))
-    batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
     return batches.prefetch(tf.data.AUTOTUNE)
 
 

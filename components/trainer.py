@@ -2,21 +2,24 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components import features, input_pipeline, losses, progress, records, serving
+from components import dropout, features, input_pipeline, iou, losses, optimizer, panel, progress, records, serving, training_log
 from components.errors import TrainingError
-from components.iou_keras import MeanIoU
+from components.input_pipeline import InputConfig
 from components.models import registry
-from pipeline_config import ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, to_json
+from components.record_store import RecordStore, open_store
+from components.training_loop import Measured, TrainingLoop
+from components.training_state import StateFolder, TrainingState
+from pipeline_config import AugmentConfig, ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, to_json
 
 WEIGHTS_FILE = "Format-Keras/model.weights.h5"
 CONFIG_FILE = "Format-Keras/config.json"
@@ -31,6 +34,7 @@ class TrainerConfig:
 
     Attributes:
         transform: the records' size.
+        augment: how training pictures are varied.
         model: the architecture.
         train: the fit.
         serving: limits of the exported model.
@@ -39,6 +43,7 @@ class TrainerConfig:
     """
 
     transform: TransformConfig
+    augment: AugmentConfig = AugmentConfig()
     model: ModelConfig
     train: TrainConfig
     serving: ServingConfig
@@ -47,33 +52,43 @@ class TrainerConfig:
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """TFX's entry point: trains and saves what `custom_config["trainer"]` (a `TrainerConfig` as JSON) says.
+    """TFX's entry point: trains and saves what `custom_config` says.
+
+    It has the `TrainerConfig` as JSON under "trainer", and under "state_dir" a folder where an unfinished training is kept: the
+    same training (data, code, configuration) goes on from its last epoch when it is run again.
 
     Raises:
-        TrainingError: the loss became NaN or infinite.
+        TrainingError: the loss became NaN or infinite, or memory ran out.
     """
     config = from_json(TrainerConfig, fn_args.custom_config["trainer"])
     keras.utils.set_random_seed(config.train.seed)
-    train_files = records.list_files(fn_args.train_files)
-    eval_files = records.list_files(fn_args.eval_files)
-    strategy = make_strategy()
-    with mixed_precision(), strategy.scope():
-        model = compile_model(config)
-    weights = os.path.join(fn_args.model_run_dir, "best.weights.h5")
-    fit(model, config, train_files, eval_files, fn_args.model_run_dir, weights)
-    # All weights are in the file now: an encoder need not find its own again.
-    bare = dataclasses.replace(config.model, encoder_weights="none", frozen_batch_norm=False)
-    best = registry.build(bare, len(config.class_names))
-    best.load_weights(weights)
-    write_picture(
-        draw_panel(best, panel_pairs(eval_files, config), config.palette), os.path.join(fn_args.model_run_dir, PICTURE_FILE)
-    )
+    num_classes = len(config.class_names)
+    with (
+        open_store(records.list_files(fn_args.train_files), num_classes) as train,
+        open_store(records.list_files(fn_args.eval_files), num_classes) as validation,
+    ):
+        folder = StateFolder(os.path.join(fn_args.custom_config["state_dir"], _identity(fn_args, train, validation)))
+        with advice_on_memory(config.train):
+            state = Training(config, train, validation, folder, fn_args.model_run_dir).run()
+        best = best_model(config, state)
+        pictures = next(iter(input_pipeline.make_validation_batches(validation, panel_config(config))))
+    drawn = panel.draw_panel(lambda images: best(images, training=False), pictures, config.palette)
+    panel.write_picture(drawn, os.path.join(fn_args.model_run_dir, PICTURE_FILE))
     artifact = os.path.dirname(fn_args.serving_model_dir)
     serving.save(best, fn_args.serving_model_dir, config.transform, config.serving, config.class_names, config.palette)
     tf.io.gfile.makedirs(os.path.join(artifact, os.path.dirname(WEIGHTS_FILE)))
-    tf.io.gfile.rename(weights, os.path.join(artifact, WEIGHTS_FILE))
+    best.save_weights(os.path.join(artifact, WEIGHTS_FILE))
     with tf.io.gfile.GFile(os.path.join(artifact, CONFIG_FILE), "w") as file:
         file.write(to_json(config))
+    folder.remove()
+
+
+def _identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore) -> str:
+    """Returns a digest of data, code, configuration and kind of device: what must be the same for a training to go on."""
+    settings = sorted((name, str(value)) for name, value in fn_args.custom_config.items() if name != "state_dir")
+    devices = [device.device_type for device in tf.config.list_logical_devices()]
+    text = repr([settings, train.digest, validation.digest, devices])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def make_strategy() -> tf.distribute.Strategy:
@@ -93,154 +108,163 @@ def mixed_precision() -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def compile_model(config: TrainerConfig) -> keras.Model:
-    """Returns the network with loss, optimizer and metric."""
-    num_classes = len(config.class_names)
-    model = registry.build(config.model, num_classes)
-    optimizer = keras.optimizers.Adam(config.train.learning_rate)
-    model.compile(optimizer, losses.CrossEntropy(), metrics=[MeanIoU(num_classes)])
+@contextlib.contextmanager
+def advice_on_memory(config: TrainConfig) -> Iterator[None]:
+    """Says in words what to do when a device's memory is exhausted.
+
+    Raises:
+        TrainingError: it was.
+    """
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        smaller = max(1, config.batch_size // 2)
+        raise TrainingError(
+            f"Memory ran out at a batch of {config.batch_size} pictures. Make it smaller, and keep the sum of its gradients: "
+            f"--set train.batch_size={smaller} --set train.accumulate_steps={config.accumulate_steps * 2}; or train on smaller "
+            "crops: --set augment.crop_height_px=... --set augment.crop_width_px=..."
+        ) from error
+
+
+def panel_config(config: TrainerConfig) -> InputConfig:
+    """Returns the form of the few pictures that are drawn."""
+    return InputConfig(transform=config.transform, batch_size=config.train.panel_images)
+
+
+def best_model(config: TrainerConfig, state: TrainingState) -> keras.Model:
+    """Returns the network with the weights of the best epoch, on float32."""
+    # All weights are in the state: an encoder need not find its own again.
+    bare = dataclasses.replace(config.model, encoder_weights="none", frozen_batch_norm=False)
+    model = registry.build(bare, len(config.class_names))
+    model.set_weights(state.best_weights)
     return model
 
 
-def fit(
-    model: keras.Model, config: TrainerConfig, train_files: list[str], eval_files: list[str], log_dir: str, weights: str
-) -> None:
-    """Fits the model and writes the weights of the epoch with the best validation mean IoU.
+def make_loop(config: TrainerConfig, store: RecordStore) -> TrainingLoop:
+    """Returns the network with loss and optimizer, on all devices of this host."""
+    train = config.train
+    weights = losses.median_frequency_weights(store.pixels) if train.class_weights == "median_frequency" else None
+    strategy = make_strategy()
+    with mixed_precision(), strategy.scope():
+        model = registry.build(config.model, len(config.class_names))
+        encoder = model.get_layer("encoder").trainable_variables if config.model.has_encoder else ()
+        steps = input_pipeline.steps_per_epoch(len(store), train.batch_size)
+        rule = optimizer.make_optimizer(train, steps, encoder)
+        if keras.config.dtype_policy().name == "mixed_float16":
+            rule = keras.optimizers.LossScaleOptimizer(rule)
+        return TrainingLoop(model, losses.make_loss(train, weights), rule, strategy)
+
+
+class Training:
+    """A training that can be interrupted after any epoch.
 
     Args:
-        model: compiled.
         config: of the training.
-        train_files: transformed records to learn from.
-        eval_files: transformed records to choose the epoch by.
-        log_dir: where TensorBoard's logs go.
-        weights: where the weights go, `*.weights.h5`.
-
-    Raises:
-        TrainingError: the loss became NaN or infinite.
+        train: records to learn from.
+        validation: records to choose the epoch by.
+        folder: where its state is kept.
+        log_dir: where the table and TensorBoard's logs go.
     """
-    size, devices = config.train.batch_size, model.distribute_strategy.num_replicas_in_sync
-    train = input_pipeline.make_dataset(train_files, config.transform, size, config.train.seed, devices=devices)
-    validation = input_pipeline.make_dataset(eval_files, config.transform, size, devices=devices)
-    callbacks = [
-        StopOnBadLoss(config.train),
-        keras.callbacks.ModelCheckpoint(
-            weights, monitor="val_mean_iou", mode="max", save_best_only=True, save_weights_only=True
-        ),
-        keras.callbacks.TensorBoard(log_dir, write_graph=False),
-        Panel(panel_pairs(eval_files, config), os.path.join(log_dir, "panel"), config.palette),
-        ReportProgress(config.train.epochs, int(train.cardinality())),
-    ]
-    model.fit(train, validation_data=validation, epochs=config.train.epochs, callbacks=callbacks, shuffle=False, verbose=0)
 
+    def __init__(
+        self, config: TrainerConfig, train: RecordStore, validation: RecordStore, folder: StateFolder, log_dir: str
+    ) -> None:
+        """Builds the network, or brings it to where an interrupted training was."""
+        self.config, self._train, self._validation, self._folder = config, train, validation, folder
+        self._log_dir = log_dir
+        self.loop = make_loop(config, train)
+        self._input = InputConfig(
+            transform=config.transform,
+            augment=config.augment,
+            batch_size=config.train.batch_size,
+            devices=self.loop.devices,
+        )
+        self._weights = input_pipeline.balanced_weights(train.pixels) if config.train.balance_classes else None
+        self.state = folder.load() or TrainingState(dropout=config.model.dropout)
+        self._detail = ""
+        if self.state.epoch:
+            self.loop.restore(self.state.arrays)
+            progress.report(self.state.epoch, config.train.epochs, "epochs", "going on from there", at_once=True)
 
-class StopOnBadLoss(keras.callbacks.Callback):
-    """Ends the run with advice when the loss is no number any more; Keras' own callback ends it in silence."""
+    def run(self) -> TrainingState:
+        """Trains what epochs are left.
 
-    def __init__(self, config: TrainConfig) -> None:
-        """Keeps the settings that the advice names."""
-        super().__init__()
-        self._config = config
-        self._epoch = 0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Remembers where we are."""
-        self._epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks at the loss.
+        Returns:
+            The state at the end.
 
         Raises:
-            TrainingError: it is NaN or infinite.
+            TrainingError: the loss became NaN or infinite.
         """
-        self._check((logs or {}).get("loss"), "loss", f"epoch {self._epoch + 1}, step {batch + 1}")
+        config, state = self.config.train, self.state
+        board = training_log.TensorBoardLog(self._log_dir)
+        for row in state.history:
+            board.write(row)
+        validated = input_pipeline.make_validation_batches(self._validation, self._input)
+        pictures = next(iter(input_pipeline.make_validation_batches(self._validation, panel_config(self.config))))
+        while state.epoch < config.epochs and not is_stalled(state, config):
+            started = time.monotonic()
+            trained = self._train_epoch()
+            state.epoch += 1
+            measured = None
+            if state.epoch % config.validate_every == 0 or state.epoch == config.epochs:
+                with self.loop.averaged():
+                    measured = self._validate(validated)
+                    board.draw(panel.draw_panel(self.loop.predict, pictures, self.config.palette), state.epoch)
+            row = self._log(time.monotonic() - started, trained, measured)
+            board.write(row)
+            training_log.write_history(state.history, self._log_dir)
+            state.dropout = dropout.next_rate(state.dropout, state.history, config.dropout_rise)
+            state.arrays = self.loop.arrays()
+            self._folder.save(state)
+        return state
 
-    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Looks at the validation's loss: the last step may have ruined the weights.
+    def _train_epoch(self) -> Measured:
+        config, epoch = self.config.train, self.state.epoch
+        if dropout.set_rate(self.loop.model, self.state.dropout):
+            self.loop.retrace()
+        dropout.reseed(self.loop.model, config.seed, epoch)
+        batches = input_pipeline.make_training_batches(self._train, self._input, config.seed, epoch, self._weights)
+        steps = int(batches.cardinality())
 
-        Raises:
-            TrainingError: it is NaN or infinite.
-        """
-        self._check((logs or {}).get("loss"), "validation loss", f"epoch {self._epoch + 1}")
+        def on_step(step: int, loss: float) -> None:
+            self._check(loss, "loss", f"epoch {epoch + 1}, step {step + 1}")
+            where = f"epoch {epoch + 1}/{config.epochs}" + (f", {self._detail}" if self._detail else "")
+            progress.report(epoch * steps + step + 1, config.epochs * steps, "steps", where)
 
-    def _check(self, loss: float | None, name: str, where: str) -> None:
-        if loss is not None and not np.isfinite(loss):
+        return self.loop.train(batches, on_step)
+
+    def _validate(self, batches: tf.data.Dataset) -> Measured:
+        """Measures, and keeps the weights if they are the best so far."""
+        state = self.state
+        measured = self.loop.validate(batches, lambda step, loss: None)
+        self._check(measured[0], "validation loss", f"epoch {state.epoch}")
+        score = iou.mean_iou(measured[1])
+        if score > state.best_score:
+            state.best_score, state.best_epoch, state.best_weights = score, state.epoch, self.loop.weights()
+        return measured
+
+    def _log(self, seconds: float, trained: Measured, measured: Measured | None) -> dict[str, float]:
+        state = self.state
+        rate = float(self.loop.optimizer.learning_rate)
+        row = training_log.make_row(state.epoch, rate, state.dropout, seconds, trained, measured, self.config.class_names)
+        state.history.append(row)
+        self._detail = f"loss {trained[0]:.3f}"
+        if state.best_epoch:
+            self._detail += f", best validation mean IoU {state.best_score:.3f} (epoch {state.best_epoch})"
+        progress.report(state.epoch, self.config.train.epochs, "epochs", self._detail)
+        return row
+
+    def _check(self, loss: float, name: str, where: str) -> None:
+        """Looks at a loss; that of the validation too: the last step may have ruined the weights."""
+        if not np.isfinite(loss):
+            rate = self.config.train.learning_rate
             raise TrainingError(
                 f"The {name} became {loss} in {where}; nothing is saved. "
-                f"Lower the learning rate: --set train.learning_rate={self._config.learning_rate / 10:g} "
-                f"(it was {self._config.learning_rate:g})."
+                f"Lower the learning rate: --set train.learning_rate={rate / 10:g} (it was {rate:g})."
             )
 
 
-class ReportProgress(keras.callbacks.Callback):
-    """Reports steps, and with each epoch the loss and the validation mean IoU."""
-
-    def __init__(self, epochs: int, steps: int) -> None:
-        """Takes the numbers of epochs and of steps an epoch."""
-        super().__init__()
-        self._epochs, self._steps = epochs, steps
-        self._epoch, self._last, self._detail = 0, 0.0, ""
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Remembers where we are."""
-        self._epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Reports once a second."""
-        if time.monotonic() - self._last > 1:
-            self._last = time.monotonic()
-            where = f"epoch {self._epoch + 1}/{self._epochs}" + (f", {self._detail}" if self._detail else "")
-            progress.report(self._epoch * self._steps + batch + 1, self._epochs * self._steps, "steps", where)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Reports the epoch."""
-        logs = logs or {}
-        self._detail = f"loss {logs['loss']:.3f}, validation mean IoU {logs['val_mean_iou']:.3f}"
-        progress.report(epoch + 1, self._epochs, "epochs", self._detail)
-
-
-def panel_pairs(files: list[str], config: TrainerConfig) -> tf.data.Dataset:
-    """Returns the first `panel_images` records as one batch."""
-    return input_pipeline.make_dataset(files, config.transform, config.train.panel_images).take(1)
-
-
-def draw_panel(model: keras.Model, pairs: tf.data.Dataset, palette: Sequence[features.Color]) -> np.ndarray:
-    """Draws a row an image: picture, truth, prediction.
-
-    Args:
-        model: to logits.
-        pairs: one batch of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]).
-        palette: colour of each class.
-
-    Returns:
-        uint8 [B, H, 3 W, 3].
-    """
-    images, labels = next(iter(pairs))
-    prediction = np.argmax(model(images, training=False), axis=-1)
-    picture = np.round(np.asarray(images) * 255).astype(np.uint8)
-    colors = np.array(features.voc_palette(), np.uint8)  # The last is void's.
-    colors[: len(palette)] = palette
-    return np.concatenate([picture, colors[np.asarray(labels)], colors[prediction]], axis=2)
-
-
-def write_picture(panel: np.ndarray, path: str) -> None:
-    """Writes a panel, uint8 [B, H, W, 3], as one PNG with its rows below each other."""
-    with tf.io.gfile.GFile(path, "wb") as file:
-        file.write(tf.io.encode_png(np.concatenate(list(panel))).numpy())
-
-
-class Panel(keras.callbacks.Callback):
-    """Draws a panel to TensorBoard after each epoch."""
-
-    def __init__(self, pairs: tf.data.Dataset, log_dir: str, palette: Sequence[features.Color]) -> None:
-        """Takes one batch of validation pairs."""
-        super().__init__()
-        self._pairs = pairs
-        self._palette = palette
-        self._writer = tf.summary.create_file_writer(log_dir)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Predicts and draws."""
-        panel = draw_panel(self.model, self._pairs, self._palette)
-        with self._writer.as_default(step=epoch):
-            tf.summary.image("image, truth, prediction", panel, max_outputs=len(panel))
-            self._writer.flush()
+def is_stalled(state: TrainingState, config: TrainConfig) -> bool:
+    """Tells whether the last `patience` validations brought no better mean IoU than one before them."""
+    since = sum("val_mean_iou" in row for row in state.history[state.best_epoch :])
+    return 0 < config.patience <= since

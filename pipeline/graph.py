@@ -102,6 +102,7 @@ def create_pipeline(
     transform.add_upstream_node(data_gate)
     trainer_config = TrainerConfig(
         transform=config.transform,
+        augment=config.augment,
         model=config.model,
         train=config.train,
         serving=config.serving,
@@ -117,6 +118,7 @@ def create_pipeline(
             "trainer": to_json(trainer_config),
             "code_digest": code_digest("components.trainer", names.module_of(config.model.name)),
             "encoder_weights": weights.digest(config.model),
+            "state_dir": locations.unfinished,
         },
     )
     baseline = Resolver(

@@ -52,6 +52,11 @@ class Locations:
         return os.path.join(self.root, "data")
 
     @property
+    def unfinished(self) -> str:
+        """States of trainings that have not ended, a folder a training."""
+        return os.path.join(self.root, "unfinished")
+
+    @property
     def description(self) -> str:
         """What was guessed of a data set without a description."""
         return os.path.join(self.root, "descriptions", f"{self.pipeline_name}.toml")

@@ -1,0 +1,123 @@
+"""One epoch of training or validation, on one device or on several."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components import iou_tensorflow
+from components.optimizer import averaged
+
+Measured = tuple[float, np.ndarray]
+"""Loss, the mean of the batches' by their counted pixels, and the confusion matrix, int64 [C, C]."""
+
+
+class TrainingLoop:
+    """A network with what it takes to fit it.
+
+    Keras' own `fit` cannot go on in the middle of a training to the bit, nor run on several workers.
+
+    Args:
+        model: from float [B, H, W, 3] in [0, 1] to logits [B, H, W, C], made in the strategy's scope.
+        loss: of a batch, as `losses.make_loss` makes it.
+        optimizer: likewise made in the scope.
+        strategy: how batches are divided among devices.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        loss: keras.losses.Loss,
+        optimizer: keras.optimizers.Optimizer,
+        strategy: tf.distribute.Strategy,
+    ) -> None:
+        """Makes the optimizer's variables."""
+        self.model, self.optimizer = model, optimizer
+        self.devices = strategy.num_replicas_in_sync
+        self._loss, self._strategy = loss, strategy
+        with strategy.scope():
+            optimizer.build(model.trainable_variables)
+        self.retrace()
+
+    def retrace(self) -> None:
+        """Compiles the steps; to be called again after a layer's settings changed, which are part of them."""
+        # XLA fuses what a GPU would do one by one; on a CPU and among devices it gains nothing.
+        compiled = bool(tf.config.list_physical_devices("GPU")) and self._strategy.num_replicas_in_sync == 1
+        self._train_step = tf.function(self._distributed(self._train_replica, compiled))
+        self._validation_step = tf.function(self._distributed(self._validate_replica, compiled))
+
+    def _distributed(self, step: Callable, compiled: bool) -> Callable:
+        replica = tf.function(step, jit_compile=True) if compiled else step
+
+        def run(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            loss, matrix = self._strategy.run(replica, (images, labels))
+            total = tf.distribute.ReduceOp.SUM
+            return self._strategy.reduce(total, loss, axis=None), self._strategy.reduce(total, matrix, axis=None)
+
+        return run
+
+    def _train_replica(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        weights = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = self.model(images, training=True)
+            loss = self._share(labels, logits)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, [weight.value for weight in weights])
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        return loss, iou_tensorflow.confusion_matrix(labels, logits)
+
+    def _validate_replica(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        logits = self.model(images, training=False)
+        return self._share(labels, logits), iou_tensorflow.confusion_matrix(labels, logits)
+
+    def _share(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Returns a device's share of the batch's loss; the shares of all devices add up to it."""
+        return tf.reduce_mean(self._loss.call(labels, logits)) / self._strategy.num_replicas_in_sync
+
+    def train(self, batches: tf.data.Dataset, on_step: Callable[[int, float], None]) -> Measured:
+        """Learns from each batch once.
+
+        Args:
+            batches: of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]).
+            on_step: called after each, with its number from 0 and its loss; what it raises ends the epoch.
+        """
+        return self._measure(self._train_step, batches, on_step)
+
+    def validate(self, batches: tf.data.Dataset, on_step: Callable[[int, float], None]) -> Measured:
+        """Measures without learning; arguments as of `train`."""
+        return self._measure(self._validation_step, batches, on_step)
+
+    def _measure(self, step: Callable, batches: tf.data.Dataset, on_step: Callable[[int, float], None]) -> Measured:
+        weighted, total = 0.0, np.zeros((1, 1), np.int64)
+        for number, (images, labels) in enumerate(self._strategy.experimental_distribute_dataset(batches)):
+            loss, matrix = (result.numpy() for result in step(images, labels))
+            weighted += float(loss) * matrix.sum()
+            total = total + matrix
+            on_step(number, float(loss))
+        return float(weighted / max(total.sum(), 1)), total
+
+    def weights(self) -> list[np.ndarray]:
+        """Returns the network's weights."""
+        return self.model.get_weights()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Puts the moving averages, where there are any, in place of the weights for as long as it lasts."""
+        return averaged(self.optimizer)
+
+    def predict(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns logits float32 [B, H, W, C] of images float32 [B, H, W, 3] in [0, 1]."""
+        return self.model(images, training=False)
+
+    def arrays(self) -> list[np.ndarray]:
+        """Returns all that a step reads and changes: the network's weights, and what the optimizer remembers."""
+        return [np.asarray(variable) for variable in self._variables()]
+
+    def restore(self, arrays: list[np.ndarray]) -> None:
+        """Sets what `arrays` returned."""
+        for variable, array in zip(self._variables(), arrays, strict=True):
+            variable.assign(array)
+
+    def _variables(self) -> list[keras.Variable]:
+        return [*self.model.weights, *self.optimizer.variables]

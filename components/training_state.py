@@ -1,0 +1,115 @@
+"""What a training has reached, kept outside the artifacts: TFX deletes those of a step that dies."""
+
+import dataclasses
+import io
+import json
+import os
+import re
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+_STATE_FILE = "state.json"
+_ARRAYS_FILE = "arrays.npz"
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """A training after some of its epochs.
+
+    Attributes:
+        epoch: epochs done.
+        arrays: the network's weights, then all that the optimizer keeps.
+        best_score: best validation mean IoU so far, 0..1, or -1 before any.
+        best_epoch: epochs done when it was measured.
+        best_weights: the network's weights then.
+        dropout: the dropout rate of the next epoch.
+        history: a row an epoch, for the log.
+    """
+
+    epoch: int = 0
+    arrays: list[np.ndarray] = dataclasses.field(default_factory=list)
+    best_score: float = -1.0
+    best_epoch: int = 0
+    best_weights: list[np.ndarray] = dataclasses.field(default_factory=list)
+    dropout: float = 0.0
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+class StateFolder:
+    """Keeps the newest state of a training in a folder, local or remote, whole or not at all.
+
+    Args:
+        folder: where; made when something is kept.
+    """
+
+    def __init__(self, folder: str) -> None:
+        """Keeps the place."""
+        self.folder = folder
+
+    def save(self, state: TrainingState) -> None:
+        """Keeps a state, then drops the one before.
+
+        A state counts once its `state.json` is there, which is written last and names the files that belong to it; so whatever
+        moment a kill chooses, one whole state remains.
+        """
+        name, best = f"epoch-{state.epoch:06d}", f"best-{state.best_epoch:06d}.npz"
+        folder = os.path.join(self.folder, name)
+        tf.io.gfile.makedirs(folder)
+        if state.best_weights and not tf.io.gfile.exists(os.path.join(self.folder, best)):
+            _write_arrays(os.path.join(self.folder, best), state.best_weights)
+        _write_arrays(os.path.join(folder, _ARRAYS_FILE), state.arrays)
+        facts = {
+            "best": best if state.best_weights else None,
+            **{name: getattr(state, name) for name in ("epoch", "best_score", "best_epoch", "dropout", "history")},
+        }
+        _write(os.path.join(folder, _STATE_FILE), json.dumps(facts).encode())
+        for other in tf.io.gfile.listdir(self.folder):
+            other = other.rstrip("/")  # Some stores list folders with it.
+            if re.fullmatch(r"epoch-\d+", other) and other != name:
+                tf.io.gfile.rmtree(os.path.join(self.folder, other))
+            elif re.fullmatch(r"best-\d+\.npz.*", other) and other != best:
+                tf.io.gfile.remove(os.path.join(self.folder, other))
+
+    def load(self) -> TrainingState | None:
+        """Returns the newest whole state, or None if there is none."""
+        if not tf.io.gfile.exists(self.folder):
+            return None
+        names = (name.rstrip("/") for name in tf.io.gfile.listdir(self.folder))
+        for name in sorted((name for name in names if re.fullmatch(r"epoch-\d+", name)), reverse=True):
+            folder = os.path.join(self.folder, name)
+            if tf.io.gfile.exists(os.path.join(folder, _STATE_FILE)):
+                with tf.io.gfile.GFile(os.path.join(folder, _STATE_FILE)) as file:
+                    facts = json.load(file)
+                best = facts.pop("best")
+                return TrainingState(
+                    **facts,
+                    arrays=_read_arrays(os.path.join(folder, _ARRAYS_FILE)),
+                    best_weights=_read_arrays(os.path.join(self.folder, best)) if best else [],
+                )
+        return None
+
+    def remove(self) -> None:
+        """Drops everything: the training is done."""
+        if tf.io.gfile.exists(self.folder):
+            tf.io.gfile.rmtree(self.folder)
+
+
+def _write_arrays(path: str, arrays: list[np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, **{f"{number:06d}": array for number, array in enumerate(arrays)})
+    _write(path, buffer.getvalue())
+
+
+def _read_arrays(path: str) -> list[np.ndarray]:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        content = np.load(io.BytesIO(file.read()), allow_pickle=False)
+    return [content[name] for name in sorted(content.files)]
+
+
+def _write(path: str, content: bytes) -> None:
+    partial = f"{path}.partial"
+    with tf.io.gfile.GFile(partial, "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(partial, path, overwrite=True)
