@@ -98,7 +98,7 @@ def compile_model(config: TrainerConfig) -> keras.Model:
     num_classes = len(config.class_names)
     model = registry.build(config.model, num_classes)
     optimizer = keras.optimizers.Adam(config.train.learning_rate)
-    model.compile(optimizer, losses.CrossEntropy(), metrics=[MeanIoU(num_classes)])
+    model.compile(optimizer, losses.make_loss(config.train), metrics=[MeanIoU(num_classes)])
     return model
 
 
