@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 from keras import KerasTensor, ops
 
 from components import features
@@ -107,6 +108,29 @@ def reconstruction(labels: KerasTensor, logits: KerasTensor) -> KerasTensor:
     """
     shares, truth, counted = _shares_and_truth(labels, logits)
     return _mean(ops.sum(ops.square(shares - truth), axis=-1), counted[..., 0])
+
+
+def median_frequency_weights(pixels: np.ndarray) -> np.ndarray:
+    """Returns class weights that make rare classes count more (Eigen & Fergus 2015).
+
+    The frequency of a class is its share of the pixels of those pictures in which it occurs; its weight is the median of the
+    frequencies divided by its own. A class that never occurs gets 1: no training pixel has it, and a weight of 0 would hide its
+    pixels in a validation.
+
+    Args:
+        pixels: int64 [N, C], the pixels of each class in each picture, ignored ones left out.
+
+    Returns:
+        float32 [C], positive.
+    """
+    totals = pixels.sum(0)
+    occurs = totals > 0
+    weights = np.ones(len(totals), np.float32)
+    if occurs.any():
+        around = pixels.sum(1) @ (pixels > 0)  # [C]: all pixels of the pictures in which the class occurs
+        frequencies = totals[occurs] / around[occurs]
+        weights[occurs] = np.median(frequencies) / frequencies
+    return weights
 
 
 class WeightedSum(keras.losses.Loss):

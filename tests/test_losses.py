@@ -425,3 +425,16 @@ def test_lovasz_treats_pixels_alike_that_tie() -> None:
 def test_lovasz_of_many_pixels_agrees_with_the_integral() -> None:
     labels, logits = _random(11, (2, 40, 50))
     assert float(losses.lovasz_softmax(labels, logits)) == pytest.approx(_lovasz(labels, _softmax(logits)), rel=1e-4)
+
+
+def test_median_frequency_by_hand() -> None:
+    # Class 0: 10 of the 8 + 4 pixels of its pictures, 5/6; class 1: 2 of 8, 1/4; class 2 never. The median is 13/24.
+    weights = losses.median_frequency_weights(np.array([[6, 2, 0], [4, 0, 0], [0, 0, 0]], np.int64))
+    assert weights.dtype == np.float32
+    assert weights.tolist() == pytest.approx([13 / 20, 13 / 6, 1], rel=1e-6)
+
+
+def test_median_frequency_of_one_class_or_of_nothing_is_1() -> None:
+    assert losses.median_frequency_weights(np.array([[6, 0]], np.int64)).tolist() == [1, 1]
+    assert losses.median_frequency_weights(np.zeros((2, 3), np.int64)).tolist() == [1, 1, 1]
+    assert losses.median_frequency_weights(np.zeros((0, 3), np.int64)).tolist() == [1, 1, 1]
