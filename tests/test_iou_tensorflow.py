@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from components import iou, losses
 from components.iou_keras import MeanIoU
+from pipeline_config import TrainConfig
 
 V = 255  # Void.
 CLASSES = 3
@@ -113,7 +114,7 @@ def _identity_model() -> keras.Model:
             ),
         ]
     )
-    model.compile(keras.optimizers.SGD(0.0), losses.CrossEntropy(), metrics=[MeanIoU(CLASSES)])
+    model.compile(keras.optimizers.SGD(0.0), losses.make_loss(TrainConfig()), metrics=[MeanIoU(CLASSES)])
     return model
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from components import iou, losses, models
 from components.models import names, registry
-from pipeline_config import ConfigError, ModelConfig
+from pipeline_config import ConfigError, ModelConfig, TrainConfig
 
 
 def _on_encoder(name: str) -> ModelConfig:
@@ -164,7 +164,7 @@ def test_a_gradient_step_lowers_the_loss() -> None:
     labels = (images[..., 0] > 0.5).astype(np.int32)
     labels[:, 0] = 255
     model = registry.build(ModelConfig(filters=4, depth=2, dropout=0.0), 2)
-    model.compile(keras.optimizers.SGD(0.05), losses.CrossEntropy())
+    model.compile(keras.optimizers.SGD(0.05), losses.make_loss(TrainConfig()))
     first, second, third = (model.train_on_batch(images, labels, return_dict=True)["loss"] for _ in range(3))
     model.reset_metrics()
     after = model.test_on_batch(images, labels, return_dict=True)["loss"]
@@ -200,7 +200,7 @@ def test_cross_entropy_of_a_sigmoid_head_is_the_binary_one() -> None:
     logits = np.array([[[[0.0, 1.5], [0.0, -0.5]]]], np.float32)
     labels = np.array([[[1, 0]]])
     # -(log sigmoid(1.5) + log(1 - sigmoid(-0.5))) / 2 = (0.20141 + 0.47408) / 2
-    assert float(losses.CrossEntropy()(labels, logits)) == pytest.approx(0.337745, abs=1e-5)
+    assert float(losses.make_loss(TrainConfig())(labels, logits)) == pytest.approx(0.337745, abs=1e-5)
 
 
 def test_sigmoid_head_is_refused_where_there_are_three_classes() -> None:
@@ -257,7 +257,7 @@ def test_every_weight_of_a_model_on_an_encoder_learns(config: ModelConfig) -> No
     labels = rng.integers(0, 3, (2, 64, 64))
     model = registry.build(ModelConfig(name=config.name, dropout=0.0), 3)
     before = [variable.numpy() for variable in model.trainable_variables]
-    model.compile(keras.optimizers.Adam(1e-4), losses.CrossEntropy())
+    model.compile(keras.optimizers.Adam(1e-4), losses.make_loss(TrainConfig()))
     first = model.train_on_batch(images, labels, return_dict=True)["loss"]
     still = [v.path for v, old in zip(model.trainable_variables, before, strict=True) if np.array_equal(v.numpy(), old)]
     assert still == []
@@ -281,7 +281,7 @@ def test_model_on_an_encoder_overfits_four_pictures(config: ModelConfig) -> None
             image[y : y + 32, x : x + 32, class_id - 1] += 0.6
             label[y : y + 32, x : x + 32] = class_id
     model = registry.build(ModelConfig(name=config.name, dropout=0.0), 4)
-    model.compile(keras.optimizers.AdamW(1e-3), losses.CrossEntropy())
+    model.compile(keras.optimizers.AdamW(1e-3), losses.make_loss(TrainConfig()))
     model.fit(images, labels, batch_size=4, epochs=80, verbose=0)
     matrix = iou.confusion_matrix(labels, np.argmax(model(images, training=False), axis=-1), 4)
     assert iou.mean_iou(matrix) > 0.9

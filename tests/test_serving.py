@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from components import features, losses, serving
 from components.models import registry
-from pipeline_config import ModelConfig, ServingConfig, TransformConfig
+from pipeline_config import ModelConfig, ServingConfig, TrainConfig, TransformConfig
 
 TRANSFORM = TransformConfig(height_px=32, width_px=48)
 MICRO_BATCH = 4
@@ -195,7 +195,7 @@ def _trained_model() -> keras.Model:
     hidden = keras.Model(model.input, last.input)(pictures)
     last.kernel.assign(np.random.default_rng(3).normal(0, 2, last.kernel.shape))
     last.bias.assign(-np.mean(hidden, axis=(0, 1, 2)) @ last.kernel.numpy()[0, 0])
-    model.compile(keras.optimizers.Adam(1e-4), losses.CrossEntropy())
+    model.compile(keras.optimizers.Adam(1e-4), losses.make_loss(TrainConfig()))
     model.train_on_batch(pictures[:1], np.zeros((1, 32, 48), np.int32))
     return model
 
