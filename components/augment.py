@@ -37,6 +37,11 @@ def distorts(config: AugmentConfig) -> bool:
     return max(config.brightness, config.contrast, config.saturation, config.hue) > 0
 
 
+def varies(config: AugmentConfig) -> bool:
+    """Whether anything changes."""
+    return moves(config) or distorts(config) or config.copy_paste > 0
+
+
 def augment(image: tf.Tensor, label: tf.Tensor, config: AugmentConfig, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Varies a picture and its mask; `copy_paste`, which needs a second pair, is a step of its own.
 
@@ -52,7 +57,7 @@ def augment(image: tf.Tensor, label: tf.Tensor, config: AugmentConfig, seed: tf.
     """
     if not (moves(config) or distorts(config)):
         return image, label
-    draws = dict(zip(_CHOICES, tf.unstack(tf.random.stateless_uniform([len(_CHOICES)], seed)), strict=True))
+    draws = _draw(seed)
     mean = _mean_color(image)
     colors = tf.cast(image, tf.float32)
     if moves(config):
@@ -63,6 +68,12 @@ def augment(image: tf.Tensor, label: tf.Tensor, config: AugmentConfig, seed: tf.
     if distorts(config):
         colors = _distort(colors, mean, config, draws)
     return tf.cast(tf.clip_by_value(tf.round(colors), 0.0, 255.0), tf.uint8), label
+
+
+def _draw(seed: tf.Tensor) -> Draws:
+    """Makes all choices, whichever are configured."""
+    draws = tf.unstack(tf.random.stateless_uniform([len(_CHOICES)], seed))
+    return dict(zip(_CHOICES, draws, strict=True))
 
 
 def _mean_color(image: tf.Tensor) -> tf.Tensor:
