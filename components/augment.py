@@ -1,0 +1,234 @@
+"""Training pictures varied, image and mask together: a pure function of picture and seed, alike eagerly and in tf.data.
+
+Scale, rotation, crop and mirroring are one affine map from the crop's pixels to the picture's, by which each of the two is
+sampled once: the cost is that of the crop, and image and mask cannot drift apart. Nothing is smoothed before a picture is
+shrunk, so that fine texture aliases a little at scales below 0.7. Brightness, contrast, saturation and hue are one affine map
+of the colours.
+"""
+
+import math
+
+import tensorflow as tf
+
+from components import features
+from pipeline_config import AugmentConfig
+
+Draws = dict[str, tf.Tensor]
+"""A number, float32 [] in [0, 1), for each choice. One setting's draw does not depend on whether another one is on."""
+
+_CHOICES = ("scale", "angle", "top", "left", "flip", "brightness", "contrast", "saturation", "hue")
+
+_OUTSIDE = -1
+"""In a sampled label, what lies outside of the picture."""
+
+_BORDER_PX = 4
+"""How far from an object void still counts as its border, and is pasted with it."""
+
+
+def moves(config: AugmentConfig) -> bool:
+    """Whether the geometry changes: crop, flip, scale or rotation."""
+    crops = config.crop_height_px > 0 or config.crop_width_px > 0
+    scales = (config.min_scale, config.max_scale) != (1, 1)
+    return crops or config.flip or scales or config.rotation_deg > 0
+
+
+def distorts(config: AugmentConfig) -> bool:
+    """Whether colours change."""
+    return max(config.brightness, config.contrast, config.saturation, config.hue) > 0
+
+
+def varies(config: AugmentConfig) -> bool:
+    """Whether anything changes."""
+    return moves(config) or distorts(config) or config.copy_paste > 0
+
+
+def augment(image: tf.Tensor, label: tf.Tensor, config: AugmentConfig, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Varies a picture and its mask; `copy_paste`, which needs a second pair, is a step of its own.
+
+    Args:
+        image: uint8 [H, W, 3], RGB.
+        label: uint8 [H, W], 0..C-1 or 255.
+        config: what is varied, and how far; the crop's size.
+        seed: int32 [2]; decides all.
+
+    Returns:
+        uint8 [crop_height_px, crop_width_px, 3], where it lies outside of the picture of the picture's mean colour, and uint8
+        [crop_height_px, crop_width_px], there 255. Where nothing is configured, the arguments themselves.
+    """
+    if not (moves(config) or distorts(config)):
+        return image, label
+    draws = _draw(seed)
+    mean = _mean_color(image)
+    colors = tf.cast(image, tf.float32)
+    if moves(config):
+        size = tf.shape(label)
+        height, width = config.crop_height_px or size[0], config.crop_width_px or size[1]
+        to_source = _map_crop(tf.cast(size, tf.float32), tf.cast([height, width], tf.float32), config, draws)
+        colors, label = _sample(colors, label, mean, to_source, tf.stack([height, width]))
+    if distorts(config):
+        colors = _distort(colors, mean, config, draws)
+    return tf.cast(tf.clip_by_value(tf.round(colors), 0.0, 255.0), tf.uint8), label
+
+
+def _draw(seed: tf.Tensor) -> Draws:
+    """Makes all choices, whichever are configured."""
+    draws = tf.unstack(tf.random.stateless_uniform([len(_CHOICES)], seed))
+    return dict(zip(_CHOICES, draws, strict=True))
+
+
+def _mean_color(image: tf.Tensor) -> tf.Tensor:
+    """Returns the mean of uint8 [H, W, 3], rounded, as float32 [3]; summed as integers, so that no order of adding matters."""
+    count = tf.size(image[..., 0], tf.int64)
+    total = tf.reduce_sum(tf.cast(image, tf.int64), (0, 1))
+    return tf.cast((2 * total + count) // (2 * count), tf.float32)
+
+
+def _map_crop(size: tf.Tensor, crop: tf.Tensor, config: AugmentConfig, draws: Draws) -> tf.Tensor:
+    """Draws the map from the crop's pixels to the picture's.
+
+    Around the crop's centre it mirrors, turns and scales; the centre goes to where the crop was drawn. Scales are drawn evenly
+    in their logarithm: halves as often as doubles.
+
+    Args:
+        size: float32 [2], height and width of the picture.
+        crop: float32 [2], those of the crop.
+        config: how far.
+        draws: the choices.
+
+    Returns:
+        float32 [1, 8]: a, b, c, d, e, f, 0, 0, where pixel (x, y) of the crop is (ax + by + c, dx + ey + f) of the picture.
+    """
+    scale = config.min_scale * tf.pow(config.max_scale / config.min_scale, draws["scale"])
+    angle = math.radians(config.rotation_deg) * _to_either_side(draws["angle"])
+    mirror = tf.where(draws["flip"] < 0.5, -1.0, 1.0) if config.flip else 1.0
+    cosine, sine = tf.cos(angle) / scale, tf.sin(angle) / scale
+    a, b, d, e = mirror * cosine, -sine, mirror * sine, cosine
+    y, x = tf.unstack((crop - 1) / 2)
+    source_y, source_x = tf.unstack(_draw_centre(tf.round(size * scale), crop, draws) / scale - 0.5)
+    return tf.stack([a, b, source_x - a * x - b * y, d, e, source_y - d * x - e * y, 0.0, 0.0])[tf.newaxis]
+
+
+def _draw_centre(size: tf.Tensor, crop: tf.Tensor, draws: Draws) -> tf.Tensor:
+    """Draws a crop that lies inside the picture, or has the picture inside itself: a whole number of pixels from its edge.
+
+    Args:
+        size: float32 [2], height and width of the scaled picture, whole.
+        crop: float32 [2], those of the crop, whole.
+        draws: the choices.
+
+    Returns:
+        float32 [2], row and column of the crop's centre in the scaled picture, whose top left corner is (0, 0).
+    """
+    room = size - crop
+    chosen = tf.floor(tf.stack([draws["top"], draws["left"]]) * (tf.abs(room) + 1))
+    return tf.sign(room) * chosen + crop / 2
+
+
+def _sample(
+    colors: tf.Tensor, label: tf.Tensor, mean: tf.Tensor, to_source: tf.Tensor, crop: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Samples a picture between its pixels and a mask at the nearest one.
+
+    Args:
+        colors: float32 [H, W, 3].
+        label: uint8 [H, W].
+        mean: float32 [3], the colour of what lies outside.
+        to_source: float32 [1, 8], see `_map_crop`.
+        crop: int32 [2], height and width.
+
+    Returns:
+        float32 [crop height, crop width, 3] and uint8 [crop height, crop width].
+    """
+    transform = tf.raw_ops.ImageProjectiveTransformV3
+    ids = tf.cast(label, tf.int32)[tf.newaxis, ..., tf.newaxis]
+    ids = transform(
+        images=ids, transforms=to_source, output_shape=crop, interpolation="NEAREST", fill_mode="CONSTANT", fill_value=_OUTSIDE
+    )[0]
+    colors = transform(  # In float32: of integers it would cut off the fraction.
+        images=colors[tf.newaxis],
+        transforms=to_source,
+        output_shape=crop,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+        fill_value=0.0,
+    )[0]
+    outside = ids == _OUTSIDE
+    return tf.where(outside, mean, colors), tf.cast(tf.where(outside, features.IGNORE_LABEL, ids), tf.uint8)[..., 0]
+
+
+def _distort(colors: tf.Tensor, mean: tf.Tensor, config: AugmentConfig, draws: Draws) -> tf.Tensor:
+    """Changes brightness, contrast, saturation and hue.
+
+    Grey is where the channels are equal. The contrast's factor acts on the distance from the picture's mean; the saturation's
+    on that from the grey of equal brightness, around which the hue turns. So grey stays grey, and a third of a turn takes red
+    to green.
+
+    Args:
+        colors: float32 [H, W, 3], 0..255.
+        mean: float32 [3], the picture's.
+        config: how far.
+        draws: the choices.
+
+    Returns:
+        float32 [H, W, 3], not yet clipped.
+    """
+    shift = 255 * config.brightness * _to_either_side(draws["brightness"])
+    contrast = 1 + config.contrast * _to_either_side(draws["contrast"])
+    saturation = 1 + config.saturation * _to_either_side(draws["saturation"])
+    turn = 2 * math.pi * config.hue * _to_either_side(draws["hue"])
+
+    grey = tf.fill([3, 3], 1 / 3)
+    across = tf.constant([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    matrix = grey + saturation * (tf.cos(turn) * (tf.eye(3) - grey) + tf.sin(turn) * across)  # Rodrigues, around (1, 1, 1).
+    return tf.linalg.matvec(matrix, mean) + shift + contrast * _apply(matrix, colors - mean)
+
+
+def _apply(matrix: tf.Tensor, colors: tf.Tensor) -> tf.Tensor:
+    """Returns float32 [H, W, 3] with each colour multiplied by a matrix, float32 [3, 3]."""
+    return tf.reshape(tf.matmul(tf.reshape(colors, [-1, 3]), matrix, transpose_b=True), tf.shape(colors))
+
+
+def _to_either_side(draw: tf.Tensor) -> tf.Tensor:
+    """Returns a draw of [0, 1) as one of [-1, 1)."""
+    return 2 * draw - 1
+
+
+def copy_paste(
+    image: tf.Tensor,
+    label: tf.Tensor,
+    other_image: tf.Tensor,
+    other_label: tf.Tensor,
+    config: AugmentConfig,
+    seed: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Pastes the objects of another picture, after both are augmented; of service where class 0 is the background.
+
+    Objects are what is neither background nor void; void close to them, as on their border, is pasted with them and stays void
+    (Ghiasi et al. 2021, "Simple Copy-Paste", without their smoothing).
+
+    Args:
+        image: uint8 [H, W, 3].
+        label: uint8 [H, W], 0..C-1 or 255.
+        other_image: uint8 [H, W, 3].
+        other_label: uint8 [H, W], 0..C-1 or 255.
+        config: the share of the pictures onto which something is pasted.
+        seed: int32 [2]; decides whether it is. The same may be given to `augment`.
+
+    Returns:
+        uint8 [H, W, 3] and uint8 [H, W].
+    """
+    if config.copy_paste == 0:
+        return image, label
+    draw = tf.random.stateless_uniform([], tf.random.experimental.stateless_fold_in(seed, 1))
+    pasted = _objects_with_border(other_label) & (draw < config.copy_paste)
+    return tf.where(pasted[..., tf.newaxis], other_image, image), tf.where(pasted, other_label, label)
+
+
+def _objects_with_border(label: tf.Tensor) -> tf.Tensor:
+    """Returns bool [H, W]: what is an object in uint8 [H, W], or void within `_BORDER_PX` of one."""
+    void = label == features.IGNORE_LABEL
+    objects = ~void & (label != 0)
+    near = tf.cast(objects, tf.float32)[tf.newaxis, ..., tf.newaxis]
+    for window in ((2 * _BORDER_PX + 1, 1), (1, 2 * _BORDER_PX + 1)):
+        near = tf.nn.max_pool2d(near, window, strides=1, padding="SAME")
+    return objects | (void & (near[0, ..., 0] > 0))
