@@ -78,8 +78,8 @@ class TransformConfig:
     """The size at which pictures are trained, and how they get there.
 
     Attributes:
-        height_px: height of the network's input.
-        width_px: width of the network's input.
+        height_px: height of the network's logits, and of its input less the model's margin.
+        width_px: width of them, likewise.
         resize_method: how *images* are resized: bilinear, bicubic, area, lanczos3 or nearest. Labels are always nearest.
     """
 
@@ -138,8 +138,19 @@ class AugmentConfig:
         _require(0 <= self.hue <= 0.5, f"augment.hue lies in 0..0.5; got {self.hue}.")
 
 
+MODELS: dict[str, int | None] = {
+    "unet": None,
+    "unet_strided": 64,
+    "unet_original": None,
+    "fcn32s": 32,
+    "fcn16s": 32,
+    "fcn8s": 32,
+    "unet_pretrained": 32,
+    "deeplabv3plus": 32,
+}
+"""The architectures, files of `components/models`, each with the stride of its sizes in pixels; None: 2**model.depth."""
+
 _ON_ENCODERS = ("unet_pretrained", "deeplabv3plus")
-_FCN = ("fcn32s", "fcn16s", "fcn8s")
 _ENCODERS = ("efficientnet_lite0", "mobilenet_v2", "efficientnet_v2_b0", "resnet50")
 
 
@@ -148,13 +159,18 @@ class ModelConfig:
     """The architecture, and the settings of those that have any.
 
     Attributes:
-        name: a file of `components/models`: unet, unet_strided, unet_pretrained or deeplabv3plus.
+        name: a file of `components/models`: unet, unet_strided, unet_original, fcn32s, fcn16s, fcn8s, unet_pretrained or
+            deeplabv3plus.
         head: softmax, a channel a class; or sigmoid, one channel for the second of two classes.
-        filters: channels of the first level (unet).
-        depth: number of poolings (unet); the input's sides must be multiples of 2**depth.
-        dropout: rate at the two deepest levels (unet), or behind the pyramid (deeplabv3plus), 0..1.
-        activation: Keras name of the activation (unet).
-        kernel_initializer: Keras name of the initialiser (unet).
+        filters: channels of the first level (unet, unet_original, fcn*; the papers of the latter have 64).
+        depth: number of poolings (unet, unet_original); sizes are multiples of 2**depth, for unet_original and 4 more.
+        dropout: rate at the two deepest levels (unet, unet_original), behind the two layers that were fully connected (fcn*),
+            or behind the pyramid (deeplabv3plus), 0..1.
+        normalization: behind each convolution that an activation follows: none, batch or group (unet, unet_original, fcn*).
+        upsampling: of score maps (fcn*): transposed, a transposed convolution that begins as bilinear; resize, bilinear and a
+            convolution; or unpool, to where the poolings found their maxima.
+        activation: Keras name of the activation (unet, unet_original, fcn*).
+        kernel_initializer: Keras name of the initialiser (unet, unet_original, fcn*).
         encoder: what finds the features (unet_pretrained, deeplabv3plus): efficientnet_lite0, whose weights are installed with
             the project, or mobilenet_v2, efficientnet_v2_b0 or resnet50, whose weights Keras downloads.
         encoder_weights: pretrained, learnt on ImageNet; none; or the path of an .h5 file of the encoder's weights.
@@ -167,6 +183,8 @@ class ModelConfig:
     filters: int = 32
     depth: int = 4
     dropout: float = 0.3
+    normalization: str = "none"
+    upsampling: str = "transposed"
     activation: str = "relu"
     kernel_initializer: str = "he_normal"
     encoder: str = "efficientnet_lite0"
@@ -175,11 +193,13 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        _require_one_of("model.name", self.name, ("unet", "unet_strided", *_ON_ENCODERS))
+        _require_one_of("model.name", self.name, tuple(MODELS))
         _require_one_of("model.head", self.head, ("softmax", "sigmoid"))
         _require(self.filters > 0, f"model.filters must be positive; got {self.filters}.")
         _require(1 <= self.depth <= 7, f"model.depth must lie in 1..7; got {self.depth}.")
         _require(0 <= self.dropout < 1, f"model.dropout must lie in [0, 1); got {self.dropout}.")
+        _require_one_of("model.normalization", self.normalization, ("none", "batch", "group"))
+        _require_one_of("model.upsampling", self.upsampling, ("transposed", "resize", "unpool"))
         _require_one_of("model.encoder", self.encoder, _ENCODERS)
         if not self.encoder_weights.endswith(".h5"):
             _require(
@@ -200,10 +220,27 @@ class ModelConfig:
 
     @property
     def stride_px(self) -> int:
-        """The input's height and width must be multiples of this."""
-        if self.has_encoder:
-            return 32
-        return 64 if self.name == "unet_strided" else 2**self.depth
+        """Heights and widths that fit lie this far apart."""
+        return MODELS[self.name] or 2**self.depth
+
+    @property
+    def offset_px(self) -> int:
+        """Heights and widths that fit are multiples of `stride_px`, and this many more."""
+        return 4 % self.stride_px if self.name == "unet_original" else 0
+
+    @property
+    def margin_px(self) -> int:
+        """How much larger the network's input is than its logits, on each side: what valid convolutions eat."""
+        return 6 * 2**self.depth - 4 if self.name == "unet_original" else 0
+
+    def fits(self, size_px: int) -> bool:
+        """Tells whether logits can be of this height or width."""
+        return size_px > 0 and size_px % self.stride_px == self.offset_px
+
+    def nearest_size(self, size_px: int) -> int:
+        """Returns the nearest height or width that fits."""
+        smallest = self.offset_px or self.stride_px
+        return max(smallest, round((size_px - self.offset_px) / self.stride_px) * self.stride_px + self.offset_px)
 
 
 LOSS_TERMS = ("cross_entropy", "dice", "lovasz_softmax", "reconstruction")
@@ -376,18 +413,18 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         """Checks what concerns two stages."""
-        stride = self.model.stride_px
+        offset = f" and {self.model.offset_px} more" if self.model.offset_px else ""
         sizes = {
             "transform.height_px": self.transform.height_px,
             "transform.width_px": self.transform.width_px,
-            "augment.crop_height_px": self.augment.crop_height_px,
-            "augment.crop_width_px": self.augment.crop_width_px,
+            "augment.crop_height_px": self.augment.crop_height_px or self.transform.height_px,
+            "augment.crop_width_px": self.augment.crop_width_px or self.transform.width_px,
         }
         for name, size in sizes.items():
             _require(
-                size % stride == 0,
-                f"{name} must be a multiple of {stride} for the model {self.model.name}; got {size}. "
-                f"Use {max(stride, round(size / stride) * stride)}.",
+                self.model.fits(size),
+                f"{name} must be a multiple of {self.model.stride_px}{offset} for the model {self.model.name}; got {size}. "
+                f"Use {self.model.nearest_size(size)}.",
             )
         _require(
             self.train.dropout_rise == 0 or self.model.dropout > 0,
@@ -458,6 +495,15 @@ def override(config: PipelineConfig, assignments: dict[str, str]) -> PipelineCon
     Raises:
         ConfigError: a field that does not exist (the nearest names are offered), or a value of the wrong type or range.
     """
+    return dataclasses.replace(config, **override_stages(config, assignments))
+
+
+def override_stages(config: PipelineConfig, assignments: dict[str, str]) -> dict[str, Any]:
+    """Returns the stages that `override` would change, as they become, before checks between stages.
+
+    Raises:
+        ConfigError: as `override` does.
+    """
     known = fields(config)
     values: dict[str, dict[str, Any]] = {}
     for name, text in assignments.items():
@@ -468,8 +514,7 @@ def override(config: PipelineConfig, assignments: dict[str, str]) -> PipelineCon
         stage, field = name.split(".")
         kind = typing.get_type_hints(type(getattr(config, stage)))[field]
         values.setdefault(stage, {})[field] = _parse(name, text, kind)
-    stages = {stage: dataclasses.replace(getattr(config, stage), **change) for stage, change in values.items()}
-    return dataclasses.replace(config, **stages)
+    return {stage: dataclasses.replace(getattr(config, stage), **change) for stage, change in values.items()}
 
 
 def _parse(name: str, text: str, kind: Any) -> Any:

@@ -362,6 +362,8 @@ VALUES = {
     "data.span": "last:2",
     "transform.resize_method": "area",
     "model.name": "unet_strided",
+    "model.normalization": "group",
+    "model.upsampling": "unpool",
     "model.activation": "gelu",
     "model.kernel_initializer": "glorot_uniform",
     "model.depth": "2",

@@ -23,6 +23,8 @@ CHOICES = {
     "data.span": "last:3",
     "model.head": "sigmoid",
     "data.name": "quarry",
+    "model.normalization": "group",
+    "model.upsampling": "unpool",
     "model.activation": "gelu",
     "model.kernel_initializer": "glorot_uniform",
     "model.encoder": "resnet50",

@@ -1,11 +1,6 @@
-"""The architectures by name. To add one: write `components/models/<name>.py` with `build`, a line here and in `ModelConfig`."""
+"""Where an architecture stands: `components/models/<name>.py`, whose name `pipeline_config.MODELS` has."""
 
-_MODULES = {
-    "unet": "components.models.unet",
-    "unet_strided": "components.models.unet_strided",
-    "unet_pretrained": "components.models.unet_pretrained",
-    "deeplabv3plus": "components.models.deeplabv3plus",
-}
+from pipeline_config import MODELS
 
 
 def module_of(name: str) -> str:
@@ -14,6 +9,6 @@ def module_of(name: str) -> str:
     Raises:
         ValueError: no such architecture.
     """
-    if name not in _MODULES:
-        raise ValueError(f"There is no model {name!r}; there are {', '.join(_MODULES)}.")
-    return _MODULES[name]
+    if name not in MODELS:
+        raise ValueError(f"There is no model {name!r}; there are {', '.join(MODELS)}.")
+    return f"components.models.{name}"

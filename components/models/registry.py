@@ -41,21 +41,41 @@ def build(config: ModelConfig, num_classes: int, height_px: int | None = None, w
     Args:
         config: its name and settings.
         num_classes: channels of the logits.
-        height_px: height of the input, or None for any multiple of `config.stride_px`.
-        width_px: width of the input, likewise.
+        height_px: height of the logits, or None for any that fits (`config.fits`).
+        width_px: width of the logits, likewise.
 
     Returns:
-        A model from float [B, H, W, 3] in [0, 1] to float32 logits [B, H, W, num_classes]. With a sigmoid head the network has
-        one channel z, and the logits are 0 and z: their softmax is sigmoid(z), and their cross-entropy the binary one of z.
+        A model from float [B, H + 2 m, W + 2 m, 3] in [0, 1], m being `config.margin_px`, to float32 logits
+        [B, H, W, num_classes]. With a sigmoid head the network has one channel z, and the logits are 0 and z: their softmax is
+        sigmoid(z), and their cross-entropy the binary one of z.
 
     Raises:
         ValueError: no such architecture.
     """
     module = importlib.import_module(module_of(config.name))
+    input_shape = (*(side and side + 2 * config.margin_px for side in (height_px, width_px)), 3)
     if config.head == "softmax":
-        return module.build(config, num_classes, (height_px, width_px, 3))
+        return module.build(config, num_classes, input_shape)
     import keras
 
-    model = module.build(config, 1, (height_px, width_px, 3))
+    model = module.build(config, 1, input_shape)
     logits = keras.ops.concatenate([keras.ops.zeros_like(model.output), model.output], axis=-1)
     return keras.Model(model.input, logits, name=model.name)
+
+
+def for_whole_pictures(model: "keras.Model", config: ModelConfig) -> "keras.Model":
+    """Returns what answers a picture with logits of its own size, whatever the network's margin.
+
+    Args:
+        model: from `build`; its weights are shared.
+        config: what it was built from.
+
+    Returns:
+        A model from float [B, H, W, 3] in [0, 1] to float32 logits [B, H, W, C]: of any height and width where the network has
+        a margin (see overlap_tile.py), else the network itself, of those that fit.
+    """
+    if not config.margin_px:
+        return model
+    from components.models.overlap_tile import OverlapTile
+
+    return OverlapTile(model, config)

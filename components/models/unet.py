@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from components.models.blocks import convolve
 from pipeline_config import ModelConfig
 
 
@@ -12,7 +13,8 @@ def build(config: ModelConfig, num_classes: int, input_shape: tuple[int | None, 
     8,640,471 parameters at 32 filters, depth 4 and 23 classes.
 
     Args:
-        config: uses filters, depth, dropout (at the two deepest levels), activation and kernel_initializer.
+        config: uses filters, depth, dropout (at the two deepest levels), normalization, activation and
+            kernel_initializer.
         num_classes: channels of the logits.
         input_shape: (H, W, 3); H and W multiples of 2**depth, or None.
 
@@ -32,16 +34,10 @@ def build(config: ModelConfig, num_classes: int, input_shape: tuple[int | None, 
         x = layers.Conv2DTranspose(config.filters * 2**level, 3, strides=2, padding="same")(x)
         x = layers.Concatenate()([x, skips[level]])
         x = _block(x, config, config.filters * 2**level)  # [B, H/2^level, W/2^level, filters * 2^level]
-    x = _convolution(x, config, config.filters)
+    x = convolve(x, config, config.filters)
     logits = layers.Conv2D(num_classes, 1, dtype="float32", name="logits")(x)  # [B, H, W, num_classes]
     return keras.Model(inputs, logits, name="unet")
 
 
-def _convolution(x: keras.KerasTensor, config: ModelConfig, filters: int) -> keras.KerasTensor:
-    return layers.Conv2D(
-        filters, 3, padding="same", activation=config.activation, kernel_initializer=config.kernel_initializer
-    )(x)
-
-
 def _block(x: keras.KerasTensor, config: ModelConfig, filters: int) -> keras.KerasTensor:
-    return _convolution(_convolution(x, config, filters), config, filters)
+    return convolve(convolve(x, config, filters), config, filters)

@@ -1,6 +1,7 @@
-"""Bilinear upsampling by whole factors, for pictures of any size."""
+"""Bilinear upsampling by whole factors, for pictures of any size, and kernels that begin as it."""
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 
@@ -43,3 +44,32 @@ class Upsample(layers.Layer):
         """[B, H, W, C] to [B, H * factor, W * factor, C]; unknown sides stay unknown."""
         batch, height, width, channels = input_shape
         return batch, height and height * self.factor, width and width * self.factor, channels
+
+
+def bilinear_kernel(shape: tuple[int, int, int, int], dtype: str | None = None) -> keras.KerasTensor:
+    """Initialises a transposed convolution to bilinear upsampling, each channel by itself.
+
+    Args:
+        shape: (2 factor, 2 factor, channels, channels), where the factor is the convolution's stride.
+        dtype: of the kernel.
+
+    Returns:
+        The kernel: in each direction a hat with its top between the two middle pixels, and a sum of 1 at each of the factor's
+        places.
+    """
+    size = shape[0]
+    distance = np.abs(np.arange(size) - (size - 1) / 2)
+    hat = 1 - distance / (size / 2)
+    return ops.convert_to_tensor(np.outer(hat, hat)[..., None, None] * np.eye(*shape[2:]), dtype)
+
+
+def identity_kernel(shape: tuple[int, int, int, int], dtype: str | None = None) -> keras.KerasTensor:
+    """Initialises a convolution with an odd size to one that changes nothing.
+
+    Args:
+        shape: (size, size, channels, channels).
+        dtype: of the kernel.
+    """
+    kernel = np.zeros(shape)
+    kernel[shape[0] // 2, shape[1] // 2] = np.eye(*shape[2:])
+    return ops.convert_to_tensor(kernel, dtype)
