@@ -172,7 +172,11 @@ def _vary(image: tf.Tensor, label: tf.Tensor, config: InputConfig, seed: tf.Tens
 
 
 def _mirror(image: tf.Tensor, margin_px: int) -> tf.Tensor:
-    return tf.pad(image, [[margin_px, margin_px], [margin_px, margin_px], [0, 0]], "REFLECT") if margin_px else image
+    """Repeats a picture beyond its borders, mirrored, as often as need be."""
+    if not margin_px:
+        return image
+    rows, columns = (np.pad(np.arange(size), margin_px, "reflect") for size in image.shape[:2])
+    return tf.gather(tf.gather(image, rows), columns, axis=1)
 
 
 def _without_margin(label: tf.Tensor, margin_px: int) -> tf.Tensor:

@@ -72,10 +72,11 @@ def run_fn(fn_args: FnArgs) -> None:
             state = Training(config, train, validation, folder, fn_args.model_run_dir).run()
         best = best_model(config, state)
         pictures = next(iter(input_pipeline.make_validation_batches(validation, panel_config(config))))
-    drawn = panel.draw_panel(lambda images: best(images, training=False), pictures, config.palette)
+    whole = registry.for_whole_pictures(best, config.model)
+    drawn = panel.draw_panel(whole, pictures, config.palette)
     panel.write_picture(drawn, os.path.join(fn_args.model_run_dir, PICTURE_FILE))
     artifact = os.path.dirname(fn_args.serving_model_dir)
-    serving.save(best, fn_args.serving_model_dir, config.transform, config.serving, config.class_names, config.palette)
+    serving.save(whole, fn_args.serving_model_dir, config.transform, config.serving, config.class_names, config.palette)
     tf.io.gfile.makedirs(os.path.join(artifact, os.path.dirname(WEIGHTS_FILE)))
     best.save_weights(os.path.join(artifact, WEIGHTS_FILE))
     with tf.io.gfile.GFile(os.path.join(artifact, CONFIG_FILE), "w") as file:
@@ -178,9 +179,11 @@ class Training:
             augment=config.augment,
             batch_size=config.train.batch_size,
             devices=self.loop.devices,
+            margin_px=config.model.margin_px,
         )
         self._weights = input_pipeline.balanced_weights(train.pixels) if config.train.balance_classes else None
         self.state = folder.load() or TrainingState(dropout=config.model.dropout)
+        self._whole = registry.for_whole_pictures(self.loop.model, config.model)
         self._detail = ""
         if self.state.epoch:
             self.loop.restore(self.state.arrays)
@@ -209,11 +212,12 @@ class Training:
             if state.epoch % config.validate_every == 0 or state.epoch == config.epochs:
                 with self.loop.averaged():
                     measured = self._validate(validated)
-                    board.draw(panel.draw_panel(self.loop.predict, pictures, self.config.palette), state.epoch)
+                    board.draw(panel.draw_panel(self._whole, pictures, self.config.palette), state.epoch)
             row = self._log(time.monotonic() - started, trained, measured)
             board.write(row)
             training_log.write_history(state.history, self._log_dir)
-            state.dropout = dropout.next_rate(state.dropout, state.history, config.dropout_rise)
+            scores = [row["val_mean_iou"] for row in state.history if "val_mean_iou" in row]
+            state.dropout = dropout.next_rate(state.dropout, scores, config.dropout_rise)
             state.arrays = self.loop.arrays()
             self._folder.save(state)
         return state
@@ -222,7 +226,7 @@ class Training:
         config, epoch = self.config.train, self.state.epoch
         if dropout.set_rate(self.loop.model, self.state.dropout):
             self.loop.retrace()
-        dropout.reseed(self.loop.model, config.seed, epoch)
+        dropout.reseed_dropout(self.loop.model, config.seed, epoch)
         batches = input_pipeline.make_training_batches(self._train, self._input, config.seed, epoch, self._weights)
         steps = int(batches.cardinality())
 

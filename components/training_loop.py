@@ -106,10 +106,6 @@ class TrainingLoop:
         """Puts the moving averages, where there are any, in place of the weights for as long as it lasts."""
         return averaged(self.optimizer)
 
-    def predict(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns logits float32 [B, H, W, C] of images float32 [B, H, W, 3] in [0, 1]."""
-        return self.model(images, training=False)
-
     def arrays(self) -> list[np.ndarray]:
         """Returns all that a step reads and changes: the network's weights, and what the optimizer remembers."""
         return [np.asarray(variable) for variable in self._variables()]

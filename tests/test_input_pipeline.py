@@ -1,15 +1,20 @@
-"""Transformed records to batches: what they hold and the order in which they come."""
+"""Records to batches: what they hold, the order in which they come, and that (seed, epoch) decides it."""
 
+import collections
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from fake_records import make_record, write_records
 
-from components import features, input_pipeline, records
-from pipeline_config import TransformConfig
+from components import input_pipeline, records
+from components.input_pipeline import InputConfig, plan_epoch
+from components.record_store import RecordStore, open_store
+from pipeline_config import AugmentConfig, TransformConfig
 
-CONFIG = TransformConfig(height_px=2, width_px=3)
+TRANSFORM = TransformConfig(height_px=2, width_px=3)
 
 
 def _image(number: int) -> np.ndarray:
@@ -20,27 +25,16 @@ def _label(number: int) -> np.ndarray:
     return np.array([[0, 20, 255], [number % 21, 1, 2]], np.uint8)
 
 
-def _record(number: int) -> bytes:
-    def tensor(array: np.ndarray) -> tf.train.Feature:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[tf.io.serialize_tensor(array).numpy()]))
-
-    name = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"%d.jpg" % number]))
-    feature = {features.IMAGE: tensor(_image(number)), features.LABEL: tensor(_label(number)), features.FILENAME: name}
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
-
-
-def _write(path: pathlib.Path, numbers: range) -> str:
-    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-        for number in numbers:
-            writer.write(_record(number))
-    return str(path)
-
-
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Two files of 12 and 11 records; the picture of each is filled with its number."""
-    folder = tmp_path_factory.mktemp("records")
-    return [_write(folder / "part-00000.gz", range(12)), _write(folder / "part-00001.gz", range(12, 23))]
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordStore]:
+    """23 records; the picture of each is filled with its number."""
+    written = [make_record(_image(number), _label(number), f"{number:02d}.jpg") for number in range(23)]
+    with open_store([write_records(tmp_path_factory.mktemp("records") / "0.gz", written)], 21) as opened:
+        yield opened
+
+
+def _config(batch_size: int, **changes: object) -> InputConfig:
+    return InputConfig(transform=TRANSFORM, batch_size=batch_size, **changes)
 
 
 def _numbers(dataset: tf.data.Dataset) -> list[int]:
@@ -49,15 +43,17 @@ def _numbers(dataset: tf.data.Dataset) -> list[int]:
 
 
 def test_record_comes_back_as_transform_wrote_it() -> None:
-    image, label = input_pipeline.parse_record(tf.constant(_record(7)), CONFIG)
+    record = tf.constant(make_record(_image(7), _label(7), "7.jpg"))
+    image, label = input_pipeline.parse_record(record, TRANSFORM)
     assert image.dtype == label.dtype == tf.uint8
     assert image.numpy().tolist() == _image(7).tolist()
     assert label.numpy().tolist() == [[0, 20, 255], [7, 1, 2]]
 
 
 def test_record_of_another_size_is_refused() -> None:
+    record = tf.constant(make_record(_image(0), _label(0), "0.jpg"))
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="compatible"):
-        input_pipeline.parse_record(tf.constant(_record(0)), TransformConfig(height_px=3, width_px=2))
+        input_pipeline.parse_record(record, TransformConfig(height_px=3, width_px=2))
 
 
 def test_network_gets_images_in_zero_to_one_and_integer_labels() -> None:
@@ -69,77 +65,121 @@ def test_network_gets_images_in_zero_to_one_and_integer_labels() -> None:
     assert label.numpy().tolist() == [[255]]
 
 
-def test_batches_have_the_promised_shapes_types_and_values(files: list[str]) -> None:
-    batches = list(input_pipeline.make_dataset(files, CONFIG, batch_size=9))
+def test_validation_takes_each_record_once_as_it_is_in_the_order_of_the_keys(store: RecordStore) -> None:
+    dataset = input_pipeline.make_validation_batches(store, _config(9))
+    batches = list(dataset)
     assert [tuple(images.shape) for images, _ in batches] == [(9, 2, 3, 3), (9, 2, 3, 3), (5, 2, 3, 3)]
     assert [tuple(labels.shape) for _, labels in batches] == [(9, 2, 3), (9, 2, 3), (5, 2, 3)]
+    assert int(dataset.cardinality()) == 3
+    assert _numbers(dataset) == list(range(23))
     images, labels = batches[-1]
     assert (images.dtype, labels.dtype) == (tf.float32, tf.int32)
     assert images.numpy()[-1].ravel().tolist() == pytest.approx([22 / 255] * 18, abs=1e-7)
     assert labels.numpy()[-1].tolist() == [[0, 20, 255], [1, 1, 2]]  # 22 mod 21 = 1.
 
 
-def test_shapes_are_known_before_the_first_batch(files: list[str]) -> None:
-    images, labels = input_pipeline.make_dataset(files, CONFIG, batch_size=4).element_spec
-    assert images.shape.as_list() == [None, 2, 3, 3]
-    assert labels.shape.as_list() == [None, 2, 3]
+def test_shapes_are_known_before_the_first_batch(store: RecordStore) -> None:
+    for dataset in (
+        input_pipeline.make_training_batches(store, _config(4), seed=0, epoch=0),
+        input_pipeline.make_validation_batches(store, _config(4)),
+    ):
+        images, labels = dataset.element_spec
+        assert images.shape.as_list() == [None, 2, 3, 3]
+        assert labels.shape.as_list() == [None, 2, 3]
 
 
-@pytest.mark.parametrize(("batch_size", "batches"), [(1, 23), (9, 3), (23, 1), (24, 1)])
-def test_number_of_batches_is_known_and_right(files: list[str], batch_size: int, batches: int) -> None:
-    for seed in (None, 1):
-        dataset = input_pipeline.make_dataset(files, CONFIG, batch_size, seed)
-        assert int(dataset.cardinality()) == len(list(dataset)) == batches
+@pytest.mark.parametrize(("batch_size", "batches"), [(1, 23), (9, 3), (23, 1), (50, 1)])
+def test_training_batches_are_whole_and_hold_every_record(store: RecordStore, batch_size: int, batches: int) -> None:
+    dataset = input_pipeline.make_training_batches(store, _config(batch_size), seed=1, epoch=0)
+    assert int(dataset.cardinality()) == batches == input_pipeline.steps_per_epoch(23, batch_size)
+    assert [len(images) for images, _ in dataset] == [batch_size] * batches
+    assert set(_numbers(dataset)) == set(range(23))
 
 
-def test_without_a_seed_records_come_in_the_order_of_the_files_names(files: list[str]) -> None:
-    dataset = input_pipeline.make_dataset(files[::-1], CONFIG, batch_size=4)
-    assert _numbers(dataset) == list(range(23))
-    assert _numbers(dataset) == list(range(23))  # Each epoch again.
+def test_last_batch_is_filled_up_from_the_head_of_the_epoch() -> None:
+    indices = plan_epoch(5, 3, seed=0, epoch=0).indices
+    assert sorted(indices[:5]) == [0, 1, 2, 3, 4]
+    assert indices[5] == indices[0]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2024])
-def test_same_seed_gives_the_same_order_and_each_epoch_another(files: list[str], seed: int) -> None:
-    def two_epochs() -> tuple[list[int], list[int]]:
-        tf.random.set_seed(seed)
-        dataset = input_pipeline.make_dataset(files, CONFIG, batch_size=4, shuffle_seed=seed)
-        return _numbers(dataset), _numbers(dataset)
+def test_epoch_depends_on_seed_and_number_alone() -> None:
+    def drawn(seed: int, epoch: int) -> list:
+        plan = plan_epoch(23, 4, seed, epoch)
+        return [plan.indices.tolist(), plan.partners.tolist(), plan.seeds.tolist()]
 
-    first, second = two_epochs()
-    assert sorted(first) == sorted(second) == list(range(23))
-    assert first != second
-    assert first != list(range(23))
-    assert (first, second) == two_epochs()
+    assert drawn(1, 0) == drawn(1, 0)
+    for one, other in zip(drawn(1, 0), drawn(1, 1), strict=True):
+        assert one != other
+    for one, other in zip(drawn(1, 0), drawn(2, 0), strict=True):
+        assert one != other
 
 
-def test_another_seed_gives_another_order(files: list[str]) -> None:
-    tf.random.set_seed(0)
-    one = _numbers(input_pipeline.make_dataset(files, CONFIG, batch_size=4, shuffle_seed=1))
-    tf.random.set_seed(0)
-    two = _numbers(input_pipeline.make_dataset(files, CONFIG, batch_size=4, shuffle_seed=2))
-    assert one != two
+def test_pictures_of_one_epoch_are_varied_by_seeds_of_their_own() -> None:
+    seeds = plan_epoch(100, 8, seed=0, epoch=0).seeds
+    assert seeds.dtype == np.int32 and seeds.shape == (104, 2)
+    assert len({tuple(seed) for seed in seeds.tolist()}) == 104
 
 
-def test_label_stays_with_its_image_when_shuffled(files: list[str]) -> None:
-    tf.random.set_seed(3)
-    for images, labels in input_pipeline.make_dataset(files, CONFIG, batch_size=4, shuffle_seed=3):
+def test_batches_of_an_epoch_can_be_made_again(store: RecordStore) -> None:
+    config = _config(4, augment=AugmentConfig(flip=True, brightness=0.3, copy_paste=0.5))
+    one, two = (list(input_pipeline.make_training_batches(store, config, seed=3, epoch=5)) for _ in range(2))
+    for (images, labels), (images_again, labels_again) in zip(one, two, strict=True):
+        assert np.array_equal(images, images_again)
+        assert np.array_equal(labels, labels_again)
+
+
+def test_label_stays_with_its_image_when_shuffled(store: RecordStore) -> None:
+    for images, labels in input_pipeline.make_training_batches(store, _config(4), seed=3, epoch=0):
         for image, label in zip(images.numpy(), labels.numpy(), strict=True):
             assert label[1, 0] == round(float(image[0, 0, 0]) * 255) % 21
 
 
-def test_records_are_counted_over_all_files(files: list[str]) -> None:
-    assert records.count_records(files) == 23
-    assert records.count_records(files[1:]) == 11
+def test_crop_is_the_size_that_is_trained(store: RecordStore) -> None:
+    config = _config(4, augment=AugmentConfig(crop_height_px=4, crop_width_px=2))
+    images, labels = next(iter(input_pipeline.make_training_batches(store, config, seed=0, epoch=0)))
+    assert images.shape == (4, 4, 2, 3) and labels.shape == (4, 4, 2)
+    # Two rows of the record's, of which the crop has two of its three columns, and void around them.
+    assert ((labels.numpy() == 255).sum(axis=(1, 2)) >= 4).all()
+    assert ((labels.numpy() != 255).sum(axis=(1, 2)) >= 3).all()
 
 
-def test_file_without_records_counts_zero(tmp_path: pathlib.Path) -> None:
-    assert records.count_records([_write(tmp_path / "empty.gz", range(0))]) == 0
+def test_margin_shows_the_network_more_than_it_labels(tmp_path: pathlib.Path) -> None:
+    image = np.arange(6, dtype=np.uint8).reshape(2, 3, 1).repeat(3, axis=2)
+    path = write_records(tmp_path / "0.gz", [make_record(image, _label(7), "a.jpg")])
+    expected = np.pad(image[..., 0], 4, "reflect")
+    with open_store([path], 21) as store:
+        for dataset in (
+            input_pipeline.make_training_batches(store, _config(1, margin_px=4), seed=0, epoch=0),
+            input_pipeline.make_validation_batches(store, _config(1, margin_px=4)),
+        ):
+            images, labels = next(iter(dataset))
+            assert np.rint(images.numpy()[0, :, :, 0] * 255).astype(int).tolist() == expected.tolist()
+            assert labels.numpy()[0].tolist() == _label(7).tolist()
 
 
-def test_files_of_several_patterns_are_listed_in_order(files: list[str]) -> None:
-    folder = pathlib.Path(files[0]).parent
-    assert records.list_files([f"{folder}/*1.gz", f"{folder}/*0.gz"]) == files
-    assert records.list_files([f"{folder}/*1.gz", f"{folder}/nothing-*"]) == files[1:]
+def test_picture_with_a_rare_class_is_drawn_as_often_as_its_repeat_factor_says() -> None:
+    # Class 0 is in all four pictures, class 1 in two, class 2 in one: shares 1, 0.5 and 0.25, their median is 0.5.
+    pixels = np.array([[9, 0, 0], [9, 1, 0], [9, 1, 2], [9, 0, 0]])
+    assert input_pipeline.balanced_weights(pixels).tolist() == pytest.approx([1, 1, 2**0.5, 1])
+
+
+def test_classes_that_never_occur_change_no_draw() -> None:
+    assert input_pipeline.balanced_weights(np.array([[4, 0], [4, 0]])).tolist() == [1, 1]
+    assert input_pipeline.balanced_weights(np.array([[0, 0]])).tolist() == [1]
+
+
+def test_draws_follow_the_weights() -> None:
+    drawn: collections.Counter[int] = collections.Counter()
+    for epoch in range(200):
+        drawn.update(plan_epoch(3, 2, seed=0, epoch=epoch, weights=np.array([1.0, 1.0, 2.0])).indices.tolist())
+    assert sum(drawn.values()) == 800
+    assert drawn[2] / 800 == pytest.approx(0.5, abs=0.06)  # Three and a half standard deviations.
+
+
+def test_files_of_several_patterns_are_listed_in_order(tmp_path: pathlib.Path) -> None:
+    files = [write_records(tmp_path / f"part-{number}.gz", []) for number in range(2)]
+    assert records.list_files([f"{tmp_path}/*1.gz", f"{tmp_path}/*0.gz"]) == files
+    assert records.list_files([f"{tmp_path}/*1.gz", f"{tmp_path}/nothing-*"]) == files[1:]
 
 
 def test_pattern_without_files_is_an_error_that_names_it(tmp_path: pathlib.Path) -> None:
@@ -147,7 +187,13 @@ def test_pattern_without_files_is_an_error_that_names_it(tmp_path: pathlib.Path)
         records.list_files([f"{tmp_path}/Split-train/*"])
 
 
-def test_last_batch_is_filled_up_with_void_pictures() -> None:
+def test_devices_get_equal_shares_of_a_batch_filled_up_with_void_pictures(store: RecordStore) -> None:
+    batches = list(input_pipeline.make_validation_batches(store, _config(3, devices=2)))
+    assert {len(images) for images, _ in batches} == {4}
+    assert (batches[0][1].numpy()[3] == 255).all()
+
+
+def test_filling_is_black_and_void() -> None:
     images, labels = input_pipeline.fill_up(tf.ones([1, 2, 3, 3]), tf.ones([1, 2, 3], tf.int32), 4)
     assert images.shape == (4, 2, 3, 3) and labels.shape == (4, 2, 3)
     assert tf.reduce_sum(images) == 18

@@ -14,54 +14,29 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
+from fake_records import CLASS_NAMES, SIZE_PX, write_squares
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components import features, input_pipeline, trainer
+from components import features, input_pipeline, trainer, training_log
 from components.errors import TrainingError
 from components.models import registry
 from components.models.encoders import efficientnet_lite0
 from components.trainer import TrainerConfig
 from pipeline_config import ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, to_json
 
-SIZE_PX = 32
 CONFIG = TrainerConfig(
     transform=TransformConfig(height_px=SIZE_PX, width_px=SIZE_PX),
     model=ModelConfig(filters=4, depth=2, dropout=0.1),
     train=TrainConfig(epochs=2, batch_size=4, learning_rate=5e-3, seed=7, panel_images=3),
     serving=ServingConfig(micro_batch_size=2),
-    class_names=("background", "red", "blue"),
+    class_names=CLASS_NAMES,
     palette=((0, 0, 0), (250, 0, 0), (0, 0, 250)),
 )
 
 
-def _record(rng: np.random.Generator) -> bytes:
-    """Returns a transformed record: a red and a blue square, each with void to its left, on grey."""
-    image = np.full((SIZE_PX, SIZE_PX, 3), 110, np.uint8)
-    label = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
-    for class_id, color in ((1, (230, 20, 20)), (2, (20, 20, 230))):
-        y, x = rng.integers(2, SIZE_PX - 12, 2)
-        image[y : y + 10, x : x + 10] = color
-        label[y : y + 10, x : x + 10] = class_id
-        label[y : y + 10, x - 2 : x] = features.IGNORE_LABEL
-    tensors = {features.IMAGE: image, features.LABEL: label}
-    feature = {
-        key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[tf.io.serialize_tensor(tensor).numpy()]))
-        for key, tensor in tensors.items()
-    }
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
-
-
-def _write(path: pathlib.Path, count: int, seed: int) -> str:
-    rng = np.random.default_rng(seed)
-    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-        for _ in range(count):
-            writer.write(_record(rng))
-    return str(path)
-
-
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """Files of 10 records to train and 6 to validate: 3 steps an epoch, the last one smaller."""
+    """Files of 10 records to train and 6 to validate: 3 steps an epoch."""
 
     train: str
     validation: str
@@ -70,7 +45,7 @@ class Records:
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
     folder = tmp_path_factory.mktemp("records")
-    return Records(_write(folder / "train.gz", 10, seed=1), _write(folder / "eval.gz", 6, seed=2))
+    return Records(write_squares(folder / "train.gz", 10, seed=1), write_squares(folder / "eval.gz", 6, seed=2))
 
 
 def _fn_args(folder: pathlib.Path, records: Records, config: TrainerConfig = CONFIG) -> FnArgs:
@@ -79,7 +54,7 @@ def _fn_args(folder: pathlib.Path, records: Records, config: TrainerConfig = CON
         eval_files=[records.validation],
         serving_model_dir=str(folder / "model" / "Format-Serving"),
         model_run_dir=str(folder / "run"),
-        custom_config={"trainer": to_json(config), "code_digest": "of no matter"},
+        custom_config={"trainer": to_json(config), "code_digest": "of no matter", "state_dir": str(folder / "unfinished")},
     )
 
 

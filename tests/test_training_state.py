@@ -1,0 +1,116 @@
+"""A training's state: it comes back to the bit, and whatever moment a kill chooses, one whole state remains."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components import training_state
+from components.training_state import StateFolder, TrainingState
+
+
+def _state(epoch: int, best_epoch: int = 1) -> TrainingState:
+    rng = np.random.default_rng(epoch)
+    return TrainingState(
+        epoch=epoch,
+        arrays=[rng.random((2, 3), np.float32), np.int64(epoch), np.zeros((0,), np.float32)],
+        best_score=0.25,
+        best_epoch=best_epoch,
+        best_weights=[np.full(3, best_epoch, np.float32)],
+        dropout=0.5,
+        history=[{"epoch": 1, "loss": 0.1, "val_mean_iou": 0.25}],
+    )
+
+
+def _same(one: TrainingState, other: TrainingState) -> bool:
+    arrays = zip([*one.arrays, *one.best_weights], [*other.arrays, *other.best_weights], strict=True)
+    facts = ("epoch", "best_score", "best_epoch", "dropout", "history")
+    return all(getattr(one, name) == getattr(other, name) for name in facts) and all(
+        a.dtype == b.dtype and np.array_equal(a, b) for a, b in arrays
+    )
+
+
+@pytest.fixture(params=["local", "remote"])
+def place(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> str:
+    return str(tmp_path / "unfinished" / "1a") if request.param == "local" else f"ram://{tmp_path.name}/unfinished/1a"
+
+
+def test_state_comes_back_to_the_bit(place: str) -> None:
+    StateFolder(place).save(_state(3))
+    loaded = StateFolder(place).load()
+    assert loaded is not None and _same(loaded, _state(3))
+
+
+def test_no_folder_is_no_state(place: str) -> None:
+    assert StateFolder(place).load() is None
+
+
+def test_state_before_any_validation_has_no_best_weights(place: str) -> None:
+    StateFolder(place).save(TrainingState(epoch=1, arrays=[np.ones(1)]))
+    loaded = StateFolder(place).load()
+    assert loaded is not None and loaded.best_weights == [] and loaded.best_score == -1
+
+
+def test_newest_state_replaces_the_one_before(place: str) -> None:
+    folder = StateFolder(place)
+    folder.save(_state(9))
+    folder.save(_state(10, best_epoch=10))
+    loaded = folder.load()
+    assert loaded is not None and _same(loaded, _state(10, best_epoch=10))
+    assert sorted(name.rstrip("/") for name in tf.io.gfile.listdir(place)) == ["best-000010.npz", "epoch-000010"]
+
+
+def test_finished_training_leaves_nothing(place: str) -> None:
+    folder = StateFolder(place)
+    folder.save(_state(1))
+    folder.remove()
+    folder.remove()
+    assert not tf.io.gfile.exists(place)
+
+
+class _Killed(BaseException):
+    pass
+
+
+def test_kill_at_any_write_leaves_the_state_before_or_the_new_one(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = ("makedirs", "GFile", "rename", "rmtree", "remove")
+    originals = {name: getattr(tf.io.gfile, name) for name in calls}
+    outcomes = []
+    for moment in range(100):
+        folder = StateFolder(str(tmp_path / str(moment)))
+        folder.save(_state(1))
+        countdown = [moment]
+
+        def dying(name: str, countdown: list[int] = countdown) -> Any:
+            def call(*arguments: Any, **options: Any) -> Any:
+                if countdown[0] == 0:
+                    raise _Killed
+                countdown[0] -= 1
+                return originals[name](*arguments, **options)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in calls:
+                patch.setattr(training_state.tf.io.gfile, name, dying(name))
+            try:
+                folder.save(_state(2, best_epoch=2))
+            except _Killed:
+                finished = False
+            else:
+                finished = True
+        loaded = folder.load()
+        assert loaded is not None
+        assert _same(loaded, _state(1)) or _same(loaded, _state(2, best_epoch=2)), moment
+        outcomes.append(loaded.epoch)
+        folder.save(_state(3))  # And the training goes on.
+        after = folder.load()
+        assert after is not None and after.epoch == 3
+        if finished:
+            break
+    assert outcomes[0] == 1 and outcomes[-1] == 2
+    assert len(outcomes) > 5
