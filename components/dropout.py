@@ -31,21 +31,23 @@ def layers(model: keras.Model) -> list[keras.layers.Dropout]:
     ]
 
 
-def set_rate(model: keras.Model, rate: float) -> None:
-    """Sets the rate of all dropout, also in the midst of `fit`: the next step obeys.
+def set_rate(model: keras.Model, rate: float) -> bool:
+    """Sets the rate of all dropout.
 
-    The step is traced anew, which takes seconds: the old trace holds the old rate. Layers built with rate 0 stay at 0, for they
-    have no source of randomness; those that drop whole branches by a `noise_shape` (stochastic depth) keep their rate.
+    Layers built with rate 0 stay at 0, for they have no source of randomness; those that drop whole branches by a
+    `noise_shape` (stochastic depth) keep their rate.
 
     Args:
         model: whose layers are changed.
         rate: 0..1.
+
+    Returns:
+        Whether any rate changed; then a compiled step is to be traced anew, for the old trace holds the old rate.
     """
     changed = [layer for layer in layers(model) if layer.noise_shape is None and layer.rate != rate]
     for layer in changed:
         layer.rate = rate
-    if changed and model.compiled:
-        model.make_train_function(force=True)
+    return bool(changed)
 
 
 def reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:

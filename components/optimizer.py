@@ -165,24 +165,19 @@ class _SGD(_Update, keras.optimizers.SGD):
     pass
 
 
-def swap(model: keras.Model) -> None:
-    """Exchanges a model's weights and their moving averages, bit for bit; a second call undoes it.
+@contextlib.contextmanager
+def averaged(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Puts the moving averages in place of the weights for as long as it lasts, and then the weights back, bit for bit.
 
     Without averages (ema_momentum 0), or before the optimizer is built, nothing happens. State that is not trained, such as
     batch statistics, is not averaged and stays.
 
     Args:
-        model: compiled with an optimizer of `make_optimizer`.
+        optimizer: of `make_optimizer`.
     """
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # The outer one scales a loss in float16.
-    optimizer.swap_averages()
-
-
-@contextlib.contextmanager
-def averaged(model: keras.Model) -> Iterator[None]:
-    """Puts the moving averages in place of the weights, for as long as it lasts."""
-    swap(model)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # The outer one scales a loss in float16.
+    inner.swap_averages()
     try:
         yield
     finally:
-        swap(model)
+        inner.swap_averages()

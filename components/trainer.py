@@ -12,7 +12,19 @@ import numpy as np
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components import dropout, features, input_pipeline, iou, losses, optimizer, panel, progress, records, serving, training_log
+from components import (
+    dropout,
+    features,
+    input_pipeline,
+    iou,
+    losses,
+    optimizer,
+    panel,
+    progress,
+    records,
+    serving,
+    training_log,
+)
 from components.errors import TrainingError
 from components.input_pipeline import InputConfig
 from components.models import registry
@@ -67,7 +79,7 @@ def run_fn(fn_args: FnArgs) -> None:
         open_store(records.list_files(fn_args.train_files), num_classes) as train,
         open_store(records.list_files(fn_args.eval_files), num_classes) as validation,
     ):
-        folder = StateFolder(os.path.join(fn_args.custom_config["state_dir"], _identity(fn_args, train, validation)))
+        folder = StateFolder(os.path.join(fn_args.custom_config["state_dir"], identity(fn_args, train, validation)))
         with advice_on_memory(config.train):
             state = Training(config, train, validation, folder, fn_args.model_run_dir).run()
         best = best_model(config, state)
@@ -84,7 +96,7 @@ def run_fn(fn_args: FnArgs) -> None:
     folder.remove()
 
 
-def _identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore) -> str:
+def identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore) -> str:
     """Returns a digest of data, code, configuration and kind of device: what must be the same for a training to go on."""
     settings = sorted((name, str(value)) for name, value in fn_args.custom_config.items() if name != "state_dir")
     devices = [device.device_type for device in tf.config.list_logical_devices()]

@@ -26,7 +26,9 @@ def make_pair(rng: np.random.Generator, size_px: int = SIZE_PX) -> tuple[np.ndar
 
 def make_record(image: np.ndarray, label: np.ndarray, key: str) -> bytes:
     """Returns a record as Transform writes it."""
-    tensors = {name: tf.io.serialize_tensor(array).numpy() for name, array in ((features.IMAGE, image), (features.LABEL, label))}
+    tensors = {
+        name: tf.io.serialize_tensor(array).numpy() for name, array in ((features.IMAGE, image), (features.LABEL, label))
+    }
     feature = {
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
         for name, value in (tensors | {features.FILENAME: key.encode()}).items()

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from components.iou_keras import MeanIoU
 
 from components import iou, losses
-from components.iou_keras import MeanIoU
 from pipeline_config import TrainConfig
 
 V = 255  # Void.

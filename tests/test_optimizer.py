@@ -279,7 +279,7 @@ def test_averages_take_the_weights_place_and_give_it_back(wrap: Any) -> None:
     before = _state(model)
     averages = [v.numpy() for v in model.optimizer.variables if v.name.endswith("average")]
     statistics = [v.numpy() for v in model.non_trainable_variables]
-    with pytest.raises(KeyError), optimizer.averaged(model):
+    with pytest.raises(KeyError), optimizer.averaged(model.optimizer):
         assert _equal([v.numpy() for v in model.trainable_variables], averages)
         assert _equal([v.numpy() for v in model.non_trainable_variables], statistics)
         assert not _equal(_state(model), before)
@@ -291,11 +291,11 @@ def test_averages_take_the_weights_place_and_give_it_back(wrap: Any) -> None:
 def test_swap_before_the_first_update_or_without_averages_changes_nothing(settings: dict[str, Any]) -> None:
     model = _model(settings)
     before = _state(model)
-    optimizer.swap(model)
+    model.optimizer.swap_averages()
     assert _equal(_state(model), before)
     model.optimizer.build(model.trainable_variables)
     before = _state(model)
-    optimizer.swap(model)
+    model.optimizer.swap_averages()
     assert _equal(_state(model), before)
 
 
@@ -323,7 +323,7 @@ TWO_DEVICES = """
             model.compile(optimizer.make_optimizer(config, 6, encoder.trainable_variables), "mse")
         model.fit(images, targets, batch_size=4, epochs=2, shuffle=False, verbose=0)
         weights = model.get_weights()
-        with optimizer.averaged(model):
+        with optimizer.averaged(model.optimizer):
             averages = model.get_weights()
         assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights()))
         return weights + averages

@@ -1,28 +1,33 @@
 """run_fn on records made by hand: what it writes, which epoch it keeps, and how it fails."""
 
+import contextlib
+import csv
 import dataclasses
 import json
-import os
 import pathlib
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from fake_records import CLASS_NAMES, SIZE_PX, make_record, write_records, write_squares
 from tensorboard.compat.proto import event_pb2
-from fake_records import CLASS_NAMES, SIZE_PX, write_squares
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import features, input_pipeline, trainer, training_log
 from components.errors import TrainingError
 from components.models import registry
 from components.models.encoders import efficientnet_lite0
-from components.trainer import TrainerConfig
-from pipeline_config import ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, to_json
+from components.record_store import open_store
+from components.trainer import TrainerConfig, Training
+from components.training_loop import TrainingLoop
+from components.training_state import StateFolder, TrainingState
+from pipeline_config import AugmentConfig, ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, to_json
 
 CONFIG = TrainerConfig(
     transform=TransformConfig(height_px=SIZE_PX, width_px=SIZE_PX),
@@ -113,41 +118,60 @@ def _events(folder: pathlib.Path) -> list[event_pb2.Event]:
     return [event_pb2.Event.FromString(record) for record in tf.data.TFRecordDataset(files).as_numpy_iterator()]
 
 
-def test_tensorboard_has_the_validation_score_of_each_epoch(trained: pathlib.Path) -> None:
-    found = {
-        (event.step, value.tag): tf.make_ndarray(value.tensor)
-        for event in _events(trained / "run" / "validation")
+def _scalars(folder: pathlib.Path) -> dict[tuple[int, str], float]:
+    return {
+        (event.step, value.tag): float(tf.make_ndarray(value.tensor))
+        for event in _events(folder)
         for value in event.summary.value
+        if value.metadata.plugin_data.plugin_name == "scalars"
     }
-    scores = [found[step, "epoch_mean_iou"] for step in range(2)]
-    assert all(0 <= score <= 1 for score in scores)
-    assert all(found[step, "epoch_loss"] > 0 for step in range(2))
-    train = {value.tag for event in _events(trained / "run" / "train") for value in event.summary.value}
-    assert {"epoch_loss", "epoch_mean_iou"} <= train
+
+
+def test_tensorboard_has_the_scores_of_each_epoch(trained: pathlib.Path) -> None:
+    validation, train = _scalars(trained / "run" / "validation"), _scalars(trained / "run" / "train")
+    for epoch in (1, 2):
+        assert validation[epoch, "loss"] > 0 and train[epoch, "loss"] > 0
+        assert 0 <= train[epoch, "mean_iou"] <= 1
+        of_classes = [validation[epoch, f"iou/{name}"] for name in CLASS_NAMES]
+        assert validation[epoch, "mean_iou"] == pytest.approx(np.mean(of_classes))  # All three are in the truth.
+        assert train[epoch, "learning_rate"] == pytest.approx(5e-3)
+
+
+def test_table_has_a_row_an_epoch(trained: pathlib.Path) -> None:
+    with open(trained / "run" / training_log.HISTORY_FILE, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"loss", "mean_iou", "val_loss", "val_mean_iou", "val_iou/background", "learning_rate", "seconds"} <= set(rows[0])
 
 
 def test_tensorboard_has_a_panel_of_each_epoch(trained: pathlib.Path) -> None:
     steps = []
-    for event in _events(trained / "run" / "panel"):
+    for event in _events(trained / "run" / "validation"):
         for value in event.summary.value:
-            assert value.tag == "image, truth, prediction"
-            width, height, *pictures = tf.make_ndarray(value.tensor).tolist()
-            assert (int(width), int(height)) == (3 * SIZE_PX, SIZE_PX)
-            assert [tf.io.decode_png(picture).shape for picture in pictures] == [(SIZE_PX, 3 * SIZE_PX, 3)] * 3
-            steps.append(event.step)
-    assert steps == [0, 1]
+            if value.tag == "image, truth, prediction":
+                width, height, *pictures = tf.make_ndarray(value.tensor).tolist()
+                assert (int(width), int(height)) == (3 * SIZE_PX, SIZE_PX)
+                assert [tf.io.decode_png(picture).shape for picture in pictures] == [(SIZE_PX, 3 * SIZE_PX, 3)] * 3
+                steps.append(event.step)
+    assert steps == [1, 2]
 
 
-def _fit(folder: pathlib.Path, records: Records, config: TrainerConfig) -> tuple[list[np.ndarray], keras.Model]:
-    """Returns the weights that `fit` keeps, and the model as it is after the last epoch."""
-    folder.mkdir(exist_ok=True)
+def test_finished_training_leaves_no_state(trained: pathlib.Path) -> None:
+    assert list((trained / "unfinished").iterdir()) == []
+
+
+@contextlib.contextmanager
+def _training(folder: pathlib.Path, records: Records, config: TrainerConfig) -> Iterator[Training]:
+    """Yields a training whose state is in the folder, as `run_fn` would go on with it."""
     keras.utils.set_random_seed(config.train.seed)
-    model = trainer.compile_model(config)
-    weights = str(folder / "best.weights.h5")
-    trainer.fit(model, config, [records.train], [records.validation], str(folder / "log"), weights)
-    best = registry.build(config.model, len(config.class_names))
-    best.load_weights(weights)
-    return best.get_weights(), model
+    count = len(config.class_names)
+    with open_store([records.train], count) as train, open_store([records.validation], count) as validation:
+        yield Training(config, train, validation, StateFolder(str(folder / "state")), str(folder / "log"))
+
+
+def _fit(folder: pathlib.Path, records: Records, config: TrainerConfig) -> TrainingState:
+    with _training(folder, records, config) as training:
+        return training.run()
 
 
 def _equal(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
@@ -157,45 +181,143 @@ def _equal(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
 def test_epoch_with_the_best_score_is_kept_and_not_the_last(
     tmp_path: pathlib.Path, records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = [0.2, 0.9, 0.1]
+    scores = iter([0.2, 0.9, 0.1])
     after_each_epoch: list[list[np.ndarray]] = []
-    original = keras.callbacks.ModelCheckpoint.on_epoch_end
+    original = TrainingLoop.validate
 
-    def with_other_score(self: keras.callbacks.ModelCheckpoint, epoch: int, logs: dict[str, Any]) -> None:
-        assert "val_mean_iou" in logs
-        after_each_epoch.append(self.model.get_weights())
-        original(self, epoch, logs | {"val_mean_iou": scores[epoch]})
+    def with_other_score(self: TrainingLoop, *arguments: Any) -> tuple[float, np.ndarray]:
+        loss, _ = original(self, *arguments)
+        after_each_epoch.append(self.weights())
+        right = round(next(scores) * 1000)
+        return loss, np.diag([right] * 3) + np.roll(np.diag([1000 - right] * 3) // 2, 1, axis=1)
 
-    monkeypatch.setattr(keras.callbacks.ModelCheckpoint, "on_epoch_end", with_other_score)
-    kept, model = _fit(tmp_path, records, _with(epochs=3))
-    assert _equal(kept, after_each_epoch[1])
-    assert not _equal(kept, after_each_epoch[2])
-    assert _equal(model.get_weights(), after_each_epoch[2])
+    monkeypatch.setattr(TrainingLoop, "validate", with_other_score)
+    with _training(tmp_path, records, _with(epochs=3)) as training:
+        state = training.run()
+        assert state.best_epoch == 2
+        assert _equal(state.best_weights, after_each_epoch[1])
+        assert not _equal(state.best_weights, after_each_epoch[2])
+        assert _equal(training.loop.weights(), after_each_epoch[2])
+
+
+def test_training_ends_when_the_score_rises_no_more(
+    tmp_path: pathlib.Path, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([3, 5, 4, 5, 9, 9])  # A tie is no rise.
+    monkeypatch.setattr(TrainingLoop, "validate", lambda *_: (1.0, np.diag([next(scores), 1, 1]) + np.eye(3, k=1, dtype=int)))
+    state = _fit(tmp_path, records, _with(epochs=6, patience=2))
+    assert (state.epoch, state.best_epoch) == (4, 2)
+
+
+def test_validation_comes_as_often_as_said_and_at_the_end(tmp_path: pathlib.Path, records: Records) -> None:
+    state = _fit(tmp_path, records, _with(epochs=5, validate_every=2))
+    assert [row["epoch"] for row in state.history if "val_mean_iou" in row] == [2, 4, 5]
+
+
+def test_moving_average_is_what_is_validated_and_kept(tmp_path: pathlib.Path, records: Records) -> None:
+    with _training(tmp_path, records, _with(epochs=1, ema_momentum=0.9)) as training:
+        state = training.run()
+        weights = training.loop.weights()
+        with training.loop.averaged():
+            averages = training.loop.weights()
+    assert _equal(state.best_weights, averages)
+    assert not _equal(weights, averages)
+
+
+def test_dropout_rises_while_the_score_does(tmp_path: pathlib.Path, records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([1, 2, 2, 3])
+    monkeypatch.setattr(TrainingLoop, "validate", lambda *_: (1.0, np.diag([next(scores), 1, 1]) + np.eye(3, k=1, dtype=int)))
+    config = dataclasses.replace(_with(epochs=4, dropout_rise=0.1), model=ModelConfig(filters=4, depth=2, dropout=0.5))
+    state = _fit(tmp_path, records, config)
+    assert [row["dropout"] for row in state.history] == pytest.approx([0.5, 0.6, 0.7, 0.7])
 
 
 def test_model_learns_the_colors(tmp_path: pathlib.Path, records: Records) -> None:
     model = ModelConfig(filters=8, depth=1, dropout=0.0)
-    _fit(tmp_path, records, dataclasses.replace(_with(epochs=20, learning_rate=1e-2, seed=8), model=model))
-    scores = [
-        float(tf.make_ndarray(value.tensor))
-        for event in _events(tmp_path / "log" / "validation")
-        for value in event.summary.value
-        if value.tag == "epoch_mean_iou"
-    ]
-    assert len(scores) == 20
+    state = _fit(tmp_path, records, dataclasses.replace(_with(epochs=20, learning_rate=1e-2, seed=8), model=model))
+    assert len(state.history) == 20
     # Background everywhere scores its share, about 0.81, over three classes: 0.27. It got to 0.95 here.
-    assert max(scores) > 0.5
+    assert state.best_score > 0.5
 
 
+ALL_OF_IT = dict(
+    optimizer="adamw",
+    weight_decay=0.01,
+    schedule="poly",
+    warmup_epochs=1,
+    ema_momentum=0.9,
+    accumulate_steps=2,
+    clip_norm=1.0,
+    balance_classes=True,
+    class_weights="median_frequency",
+    loss="cross_entropy + 0.5*dice",
+    dropout_rise=0.05,
+)
+"""Whatever has a state, or draws."""
+
+
+def _everything(epochs: int) -> TrainerConfig:
+    augment = AugmentConfig(flip=True, min_scale=0.7, max_scale=1.4, brightness=0.2, copy_paste=0.5)
+    return dataclasses.replace(_with(epochs=epochs, **ALL_OF_IT), augment=augment)
+
+
+@pytest.mark.parametrize("config", [_with(epochs=3), _everything(3)], ids=["plain", "everything"])
 def test_same_seed_gives_the_same_weights_and_another_seed_others(
-    trained: pathlib.Path, tmp_path: pathlib.Path, records: Records
+    tmp_path: pathlib.Path, records: Records, config: TrainerConfig
 ) -> None:
-    saved = registry.build(CONFIG.model, len(CONFIG.class_names))
-    saved.load_weights(trained / "model" / trainer.WEIGHTS_FILE)
-    again, _ = _fit(tmp_path / "again", records, CONFIG)
-    other, _ = _fit(tmp_path / "other", records, _with(seed=8))
-    assert _equal(saved.get_weights(), again)
-    assert not _equal(again, other)
+    one, again = (_fit(tmp_path / name, records, config) for name in ("one", "again"))
+    other = _fit(tmp_path / "other", records, dataclasses.replace(config, train=dataclasses.replace(config.train, seed=8)))
+    assert _equal(one.arrays, again.arrays) and _equal(one.best_weights, again.best_weights)
+    assert not _equal(one.arrays, other.arrays)
+
+
+class _Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_interrupted_training_ends_with_the_weights_of_an_unbroken_one(
+    tmp_path: pathlib.Path, records: Records, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    config = _everything(3)
+    unbroken = _fit(tmp_path / "unbroken", records, config)
+    trained: list[int] = []
+    original = TrainingLoop.train
+
+    def dying(self: TrainingLoop, batches: tf.data.Dataset, on_step: Callable[[int, float], None]) -> Any:
+        def on_step_or_die(step: int, loss: float) -> None:
+            on_step(step, loss)
+            if len(trained) == epoch and step == 1:
+                raise _Killed
+
+        result = original(self, batches, on_step_or_die)
+        trained.append(1)
+        return result
+
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        patch.setattr(TrainingLoop, "train", dying)
+        _fit(tmp_path / "broken", records, config)
+    assert len(trained) == epoch
+    with _training(tmp_path / "broken", records, config) as training:
+        assert training.state.epoch == epoch  # Nothing done is done again.
+        resumed = training.run()
+    assert _equal(unbroken.arrays, resumed.arrays)
+    assert _equal(unbroken.best_weights, resumed.best_weights)
+    timeless = [[{**row, "seconds": 0} for row in state.history] for state in (unbroken, resumed)]
+    assert timeless[0] == timeless[1]
+    tables = [(tmp_path / name / "log" / training_log.HISTORY_FILE).read_text().count("\n") for name in ("unbroken", "broken")]
+    assert tables == [4, 4]
+
+
+def test_another_configuration_or_other_data_do_not_go_on(tmp_path: pathlib.Path, records: Records) -> None:
+    def identity(config: TrainerConfig, one: str, other: str) -> str:
+        with open_store([one], 3) as train, open_store([other], 3) as validation:
+            return trainer.identity(_fn_args(tmp_path, records, config), train, validation)
+
+    first = identity(CONFIG, records.train, records.validation)
+    assert identity(CONFIG, records.train, records.validation) == first
+    assert identity(_with(epochs=3), records.train, records.validation) != first
+    assert identity(CONFIG, records.validation, records.train) != first
 
 
 def _written(folder: pathlib.Path) -> list[str]:
@@ -217,12 +339,36 @@ def test_loss_that_the_last_step_ruins_ends_the_run_too(tmp_path: pathlib.Path, 
 
 
 def test_poisoned_weights_end_the_run_at_the_first_step(tmp_path: pathlib.Path, records: Records) -> None:
-    model = trainer.compile_model(CONFIG)
-    model.get_layer("logits").bias.assign([float("nan")] * 3)
-    weights = str(tmp_path / "best.weights.h5")
-    with pytest.raises(TrainingError, match=r"loss became nan in epoch 1, step 1;"):
-        trainer.fit(model, CONFIG, [records.train], [records.validation], str(tmp_path / "log"), weights)
-    assert not os.path.exists(weights)
+    with (
+        _training(tmp_path, records, CONFIG) as training,
+        pytest.raises(TrainingError, match=r"loss became nan in epoch 1, step 1;"),
+    ):
+        training.loop.model.get_layer("logits").bias.assign([float("nan")] * 3)
+        training.run()
+    assert _written(tmp_path / "state") == []
+
+
+def test_exhausted_memory_ends_with_advice_in_words() -> None:
+    with (
+        pytest.raises(TrainingError, match=r"batch of 4 pictures.*train\.batch_size=2 --set train\.accumulate_steps=2"),
+        trainer.advice_on_memory(CONFIG.train),
+    ):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[4,1024,1024,64]")
+
+
+@pytest.mark.parametrize("classes", [("object",), ("background", "object")])
+def test_training_on_eight_pictures_of_one_class_works(tmp_path: pathlib.Path, classes: tuple[str, ...]) -> None:
+    rng = np.random.default_rng(0)
+    pairs = []
+    for number in range(8):
+        label = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
+        label[4:12] = len(classes) - 1
+        pairs.append(make_record(rng.integers(0, 256, (SIZE_PX, SIZE_PX, 3), np.uint8), label, f"{number}.jpg"))
+    few = Records(write_records(tmp_path / "train.gz", pairs), write_records(tmp_path / "eval.gz", pairs[:1]))
+    config = dataclasses.replace(CONFIG, class_names=classes, palette=CONFIG.palette[: len(classes)])
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=16, **ALL_OF_IT))
+    trainer.run_fn(_fn_args(tmp_path, few, config))
+    assert (tmp_path / "model" / "Format-Serving" / "saved_model.pb").is_file()
 
 
 def test_missing_records_are_an_error_that_names_the_pattern(tmp_path: pathlib.Path, records: Records) -> None:
@@ -251,20 +397,19 @@ def test_without_a_gpu_layers_compute_in_float32() -> None:
     assert trainer.make_strategy().num_replicas_in_sync == 1
 
 
-def test_fit_works_as_keras_compiles_it_on_a_machine_with_one_gpu(
+def test_training_works_as_it_is_compiled_on_a_machine_with_one_gpu(
     tmp_path: pathlib.Path, records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Where Keras sees a GPU and no strategy, it compiles the step with XLA, unless told otherwise. XLA also runs on a CPU.
+    # Where there is one GPU, the step is compiled with XLA, and computed in float16. XLA also runs on a CPU.
     config = dataclasses.replace(_with(epochs=1), model=ModelConfig(filters=2, depth=1, dropout=0.1))
     real = tf.config.list_physical_devices
     with monkeypatch.context() as patch:
         patch.setattr(
             tf.config, "list_physical_devices", lambda kind=None: [*real(kind), tf.config.PhysicalDevice("GPU:0", "GPU")]
         )
-        model = trainer.compile_model(config)
-    weights = str(tmp_path / "best.weights.h5")
-    trainer.fit(model, config, [records.train], [records.validation], str(tmp_path / "log"), weights)
-    assert os.path.exists(weights)
+        with _training(tmp_path, records, config) as training:
+            state = training.run()
+    assert state.epoch == 1 and state.best_epoch == 1
 
 
 TWO_DEVICES = """
@@ -275,46 +420,47 @@ TWO_DEVICES = """
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     import keras
     from components import iou, trainer
+    from components.record_store import open_store
+    from components.training_state import StateFolder
     from components.trainer import TrainerConfig
     from pipeline_config import from_json
 
     config = from_json(TrainerConfig, sys.argv[1])
+    folder, records = sys.argv[2], sys.argv[3:]
     rng = np.random.default_rng(0)
     images = rng.random((8, 16, 16, 3)).astype(np.float32)
     labels = rng.integers(0, 3, (8, 16, 16)).astype(np.int32)
     labels[:, 0] = 255  # As many in each picture, so that each device counts as many pixels.
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
+    one_device, two_devices = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with open_store(records[:1], 3) as train, open_store(records[1:], 3) as validation:
 
-    def fit(strategy):
-        keras.utils.set_random_seed(config.train.seed)
-        with strategy.scope():
-            model = trainer.compile_model(config)
-            model.optimizer = keras.optimizers.SGD(0.1)  # Adam would hide a gradient of twice the size.
-        history = model.fit(batches, epochs=2, validation_data=batches, verbose=0).history
-        prediction = np.argmax(model(images, training=False), -1)
-        score = iou.mean_iou(iou.confusion_matrix(labels, prediction, 3))
-        return model, history, score
+        def fit(strategy):
+            trainer.make_strategy = lambda: strategy
+            keras.utils.set_random_seed(config.train.seed)
+            loop = trainer.make_loop(config, train)
+            measured = [loop.train(batches, lambda step, loss: None) for _ in range(2)]
+            measured.append(loop.validate(batches, lambda step, loss: None))
+            prediction = np.argmax(loop.model(images, training=False), -1)
+            expected = iou.confusion_matrix(labels, prediction, 3)
+            return loop, [loss for loss, _ in measured], iou.mean_iou(measured[-1][1]), iou.mean_iou(expected)
 
-    one, one_history, one_score = fit(tf.distribute.get_strategy())
-    two, two_history, two_score = fit(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-    difference = max(float(np.abs(a - b).max()) for a, b in zip(one.get_weights(), two.get_weights()))
-    print("RESULT", json.dumps([one_history, two_history, one_score, two_score, difference]))
-
-    # Through `fit`, with records that leave one picture for the last batch: neither device may get an empty share.
-    folder, records = sys.argv[2], sys.argv[3:]
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-        keras.utils.set_random_seed(config.train.seed)
-        model = trainer.compile_model(config)
-    trainer.fit(model, config, records[:1], records[1:], folder + "/log", folder + "/best.weights.h5")
+        one, *one_result = fit(one_device)
+        two, *two_result = fit(two_devices)
+        difference = max(float(np.abs(a - b).max()) for a, b in zip(one.weights(), two.weights()))
+        # With records that leave one picture for the last batch: neither device may get an empty share.
+        state = trainer.Training(config, train, validation, StateFolder(folder + "/state"), folder + "/log").run()
+        # And on from there.
+        again = trainer.Training(config, train, validation, StateFolder(folder + "/state"), folder + "/log").run()
+    print("RESULT", json.dumps([one_result, two_result, difference, state.best_epoch, again.epoch]))
 """
 
 
 @pytest.fixture(scope="module")
-def on_two_devices(
-    tmp_path_factory: pytest.TempPathFactory, records: Records
-) -> tuple[dict[str, list[float]], dict[str, list[float]], float, float, float]:
-    """Histories on one and on two devices, mean IoU after the last epoch, and the largest difference of their weights."""
-    config = dataclasses.replace(_with(batch_size=3, epochs=1), model=ModelConfig(filters=2, depth=1, dropout=0.0))
+def on_two_devices(tmp_path_factory: pytest.TempPathFactory, records: Records) -> tuple[list[Any], list[Any], float, int, int]:
+    """On one and on two devices: losses, the measured mean IoU and that by NumPy; the largest difference of the weights."""
+    settings = {"batch_size": 3, "epochs": 1, "optimizer": "sgd", "learning_rate": 0.1}  # Adam would hide a double gradient.
+    config = dataclasses.replace(_with(**settings), model=ModelConfig(filters=2, depth=1, dropout=0.0))
     folder = tmp_path_factory.mktemp("two_devices")
     done = subprocess.run(
         [
@@ -329,26 +475,24 @@ def on_two_devices(
     )
     result = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     assert done.returncode == 0 and result, done.stderr[-3000:]
-    assert (folder / "best.weights.h5").exists()
     return json.loads(result[0].removeprefix("RESULT "))
 
 
 def test_metric_on_two_devices_is_that_of_all_their_pictures(
-    on_two_devices: tuple[dict[str, list[float]], dict[str, list[float]], float, float, float],
+    on_two_devices: tuple[list[Any], list[Any], float, int, int],
 ) -> None:
-    _, two_history, _, two_score, _ = on_two_devices
-    assert two_history["val_mean_iou"][-1] == pytest.approx(two_score, abs=1e-6)
+    _, (_, measured, expected), _, _, _ = on_two_devices
+    assert measured == pytest.approx(expected, abs=1e-9)
 
 
 def test_training_on_two_devices_is_the_training_on_one(
-    on_two_devices: tuple[dict[str, list[float]], dict[str, list[float]], float, float, float],
+    on_two_devices: tuple[list[Any], list[Any], float, int, int],
 ) -> None:
-    one_history, two_history, one_score, two_score, difference = on_two_devices
-    assert two_history["loss"] == pytest.approx(one_history["loss"], rel=1e-4)
-    assert two_history["val_loss"] == pytest.approx(one_history["val_loss"], rel=1e-4)
-    assert two_history["val_mean_iou"] == pytest.approx(one_history["val_mean_iou"], abs=0.01)
+    (one_losses, one_score, _), (two_losses, two_score, _), difference, best_epoch, again = on_two_devices
+    assert two_losses == pytest.approx(one_losses, rel=1e-4)
     assert two_score == pytest.approx(one_score, abs=0.01)
     assert difference < 1e-4
+    assert (best_epoch, again) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["unet_pretrained", "deeplabv3plus"])
