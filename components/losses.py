@@ -208,7 +208,7 @@ def _hardest(pixels: KerasTensor, counted: KerasTensor, fraction: float) -> Kera
         float32 [B, H, W]: 1 if chosen, 0 if not, in between for ties; their sum is k, or 0 if no pixel counts.
     """
     losses = ops.stop_gradient(ops.where(counted > 0, pixels, -1.0))
-    # In float32, 0.3 * 10 may come out above 3.
+    # In float32, 0.15 * 100 comes out above 15.
     size = ops.maximum(ops.ceil(fraction * ops.sum(counted) - 1e-4), 1.0)
     ascending = ops.sort(ops.reshape(losses, (-1,)))
     threshold = ops.take(ascending, ops.shape(ascending)[0] - ops.cast(size, "int32"))
