@@ -179,7 +179,10 @@ def _shares_and_truth(labels: KerasTensor, logits: KerasTensor) -> tuple[KerasTe
     labels = ops.expand_dims(ops.cast(labels, "int32"), -1)
     counted = ops.cast(ops.not_equal(labels, features.IGNORE_LABEL), "float32")
     truth = ops.equal(labels, ops.arange(logits.shape[-1], dtype="int32"))
-    return ops.softmax(ops.cast(logits, "float32")), ops.cast(truth, "float32"), counted
+    logits = ops.cast(logits, "float32")
+    # Not ops.softmax, which warns where there is one class.
+    shares = ops.exp(logits - ops.logsumexp(logits, axis=-1, keepdims=True))
+    return shares, ops.cast(truth, "float32"), counted
 
 
 def _sum_by_class(values: KerasTensor) -> KerasTensor:

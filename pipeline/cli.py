@@ -11,6 +11,7 @@ import pipeline_config
 from components.errors import VocsegError
 
 DEFAULT_ROOT = "output"
+_DEFAULT_PRESET = "voc2007"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,9 +97,15 @@ def _parser() -> argparse.ArgumentParser:
     show = of_data.add_parser("show", help="draw pictures, masks and overlays with a legend")
     _add_data_arguments(show)
     show.add_argument("--output", metavar="FILE", default="contact_sheet.png", help="the PNG (default: %(default)s)")
-    show.add_argument("--split", choices=("train", "validation", "test"), help="draw only this one")
+    show.add_argument(
+        "--split", choices=("train", "validation", "test"), help="draw only this one (default: all; with --augment: train)"
+    )
     show.add_argument("--count", metavar="N", type=int, default=8, help="how many pairs (default: %(default)s)")
     show.add_argument("--seed", metavar="N", type=int, default=0, help="which ones (default: %(default)s)")
+    show.add_argument("--augment", action="store_true", help="draw them as training varies them, below what they are")
+    show.add_argument("--variants", metavar="N", type=int, help="with --augment: how many of each (default: 3)")
+    show.add_argument("--preset", help=f"with --augment: {', '.join(pipeline_config.PRESETS)} (default: {_DEFAULT_PRESET})")
+    show.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="with --augment: override a field")
     _finish(show, _data_show)
 
     predict = commands.add_parser("predict", help="masks and overlays for pictures")
@@ -126,7 +133,9 @@ def _finish(parser: argparse.ArgumentParser, function: Callable[[argparse.Namesp
 
 
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="voc2007", help=f"{', '.join(pipeline_config.PRESETS)} (default: %(default)s)")
+    parser.add_argument(
+        "--preset", default=_DEFAULT_PRESET, help=f"{', '.join(pipeline_config.PRESETS)} (default: %(default)s)"
+    )
     parser.add_argument("--epochs", metavar="N", help="short for --set train.epochs=N")
     parser.add_argument("--seed", metavar="N", help="short for --set train.seed=N")
     parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="override a field; may be repeated")
@@ -145,12 +154,22 @@ def _effective_config(arguments: argparse.Namespace) -> pipeline_config.Pipeline
         "data.span": getattr(arguments, "span", None),
     }
     assignments = {name: value for name, value in short.items() if value is not None}
-    for text in arguments.set:
+    return pipeline_config.override(pipeline_config.preset(arguments.preset), assignments | _assignments(arguments.set))
+
+
+def _assignments(texts: Sequence[str]) -> dict[str, str]:
+    """Returns what --set says, by field.
+
+    Raises:
+        ConfigError: it is no assignment.
+    """
+    assignments = {}
+    for text in texts:
         name, separator, value = text.partition("=")
         if not separator:
             raise pipeline_config.ConfigError(f"--set takes FIELD=VALUE, for instance train.batch_size=8; got {text!r}.")
         assignments[name.strip()] = value.strip()
-    return pipeline_config.override(pipeline_config.preset(arguments.preset), assignments)
+    return assignments
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -175,10 +194,18 @@ def _data_init(arguments: argparse.Namespace) -> int:
 
 
 def _data_show(arguments: argparse.Namespace) -> int:
+    augmented, split = None, arguments.split
+    if arguments.augment:
+        split = split or "train"  # No other one is varied.
+        preset = pipeline_config.preset(arguments.preset or _DEFAULT_PRESET)
+        augmented = pipeline_config.override(preset, _assignments(arguments.set))
+    elif arguments.preset or arguments.set or arguments.variants is not None:
+        raise VocsegError("--preset, --set and --variants say how pictures are varied: give --augment, too.")
     from pipeline.data import show
 
-    choice = (arguments.split, arguments.count, arguments.seed)
-    show(arguments.data, arguments.spec, arguments.span, arguments.output, *choice)
+    choice = (split, arguments.count, arguments.seed)
+    variants = 3 if arguments.variants is None else arguments.variants
+    show(arguments.data, arguments.spec, arguments.span, arguments.output, *choice, augmented, variants)
     return 0
 
 

@@ -21,6 +21,7 @@ from pipeline.run import check_folder, check_span
 
 if TYPE_CHECKING:
     from components.datasets.report import Report, SplitReport
+    from pipeline_config import PipelineConfig
 
 NOT_CLEAN = 3
 """Exit status of a check that found something; 1 is an error, 2 a wrong command line."""
@@ -240,8 +241,18 @@ def init(data: str, output: str | None) -> None:
     print(f"  vocseg data check {shlex.quote(data)}{spec}")
 
 
-def show(data: str, named: str, span: str, output: str, split: str | None, count: int, seed: int) -> None:
-    """Draws pictures, masks and overlays of a data set.
+def show(
+    data: str,
+    named: str,
+    span: str,
+    output: str,
+    split: str | None,
+    count: int,
+    seed: int,
+    augmented: "PipelineConfig | None" = None,
+    variants: int = 3,
+) -> None:
+    """Draws pictures, masks and overlays of a data set, as they are or as training varies them.
 
     Args:
         data: the data folder, or a pattern of spans.
@@ -250,19 +261,24 @@ def show(data: str, named: str, span: str, output: str, split: str | None, count
         output: the PNG.
         split: of which pairs are drawn, or None for all.
         count: how many pairs.
-        seed: of the choice.
+        seed: of the choice, and of the variants.
+        augmented: where given, each pair is drawn at this configuration's size, and then as it is varied in training.
+        variants: how many of each pair.
 
     Raises:
         DataError: there is no such data set in the folder, or no pair of it can be read.
-        VocsegError: the picture cannot be written.
+        VocsegError: the picture cannot be written, or the configuration varies nothing.
     """
     _check_source(data, span)
     _check_writable(output, "--output")
-    if count < 1:
-        raise VocsegError(f"--count must be at least 1; got {count}.")
+    for option, number in (("--count", count), ("--variants", variants)):
+        if number < 1:
+            raise VocsegError(f"{option} must be at least 1; got {number}.")
     with _working("drawing") as folder:
+        if augmented:
+            _check_varies(augmented)
         from components.datasets import builder as builders
-        from components.datasets import contact_sheet
+        from components.datasets import contact_sheet, varied
         from components.datasets.images import encode_png
         from pipeline.datasets import find_spec
 
@@ -273,7 +289,8 @@ def show(data: str, named: str, span: str, output: str, split: str | None, count
         if split and split not in pairs:
             raise DataError(f"The data set {spec.name} has no split {split}; it has {', '.join(pairs)}.")
         chosen = contact_sheet.choose({split: pairs[split]} if split else pairs, count, seed)
-        sheet, unreadable = contact_sheet.draw(chosen, spec)
+        vary = varied.varier(augmented.transform, augmented.augment, variants, seed) if augmented else iter
+        sheet, unreadable = contact_sheet.draw(chosen, spec, vary)
     if len(unreadable) == len(chosen):
         shown = "\n  ".join(unreadable)
         raise DataError(f"None of the pairs that were chosen can be read:\n  {shown}")
@@ -281,3 +298,19 @@ def show(data: str, named: str, span: str, output: str, split: str | None, count
         print(line, file=sys.stderr)
     _write(output, encode_png(sheet), "--output")
     print(f"{len(chosen) - len(unreadable)} pairs of {spec.name}: {output}")
+
+
+def _check_varies(config: "PipelineConfig") -> None:
+    """Refuses to draw variants that are all alike.
+
+    Raises:
+        VocsegError: nothing is varied; says what could be.
+    """
+    from components.augment import varies
+
+    if not varies(config.augment):
+        raise VocsegError(
+            f"The preset {config.preset} varies nothing in training: there is nothing to draw with --augment. Give --preset "
+            "another one, or say what is varied, for instance --set augment.flip=true --set augment.max_scale=1.5; "
+            f"`vocseg config --preset {config.preset}` lists the fields."
+        )

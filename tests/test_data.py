@@ -5,8 +5,10 @@ import pathlib
 import shutil
 
 import fake_datasets
+import PIL.Image
 import pytest
 
+import pipeline_config
 from components.datasets.spec import SPEC_FILE, read_spec
 from components.errors import DataError, VocsegError
 from pipeline import data
@@ -72,6 +74,71 @@ def test_sheet_is_a_picture(own: pathlib.Path, tmp_path: pathlib.Path, capfd: py
     data.show(str(own), "", "newest", str(tmp_path / "sheet.png"), None, 3, 0)
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     assert f"3 pairs of own_data: {tmp_path}/sheet.png" in capfd.readouterr().out
+
+
+AUGMENT = ("--augment", "--set", "augment.flip=true", "--set", "augment.max_scale=2")
+
+
+def _show(*arguments: str | pathlib.Path) -> int:
+    return main(["data", "show", *map(str, arguments)])
+
+
+def test_sheet_of_variants_has_a_row_each(own: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture) -> None:
+    plain, augmented = tmp_path / "plain.png", tmp_path / "augmented.png"
+    assert _show(own, "--count", 2, "--split", "train", "--output", plain) == 0
+    assert _show(own, "--count", 2, "--variants", 4, "--output", augmented, "--preset", "mini", *AUGMENT) == 0
+    assert f"2 pairs of own_data: {augmented}" in capfd.readouterr().out
+    row_px = 180 + 18 + 8
+    with PIL.Image.open(augmented) as drawn, PIL.Image.open(plain) as before:
+        added_px = drawn.height - before.height
+    assert added_px // row_px == 2 * 4  # And perhaps a line of the legend.
+
+
+def test_only_training_pictures_are_varied_unless_another_split_is_named(
+    own: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = []
+    monkeypatch.setattr(data, "show", lambda *arguments: splits.append(arguments[4]))
+    for more in ((), AUGMENT, ("--split", "validation", *AUGMENT)):
+        assert _show(own, *more) == 0
+    assert splits == [None, "train", "validation"]
+
+
+def test_configuration_that_varies_nothing_is_not_drawn(
+    own: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture
+) -> None:
+    off = [text for name in pipeline_config.fields(pipeline_config.AugmentConfig()) for text in ("--set", _at_default(name))]
+    assert _show(own, "--augment", "--preset", "mini", *off, "--output", tmp_path / "sheet.png") == 1
+    assert "The preset mini varies nothing in training" in capfd.readouterr().err
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def _at_default(name: str) -> str:
+    return f"augment.{name}={getattr(pipeline_config.AugmentConfig(), name)}"
+
+
+@pytest.mark.parametrize("more", [("--preset", "mini"), ("--set", "augment.flip=true"), ("--variants", 2)])
+def test_what_only_augment_needs_is_refused_without_it(
+    own: pathlib.Path, more: tuple[str, ...], capsys: pytest.CaptureFixture
+) -> None:
+    assert _show(own, *more) == 1
+    assert "give --augment, too" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (("--variants", 0), "--variants must be at least 1; got 0"),
+        (("--preset", "minni"), "There is no preset 'minni'"),
+        (("--set", "augment.filp=true"), "Did you mean augment.flip"),
+        (("--set", "augment.min_scale"), "--set takes FIELD=VALUE"),
+    ],
+)
+def test_wrong_choice_of_variants_is_explained(
+    own: pathlib.Path, more: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert _show(own, *AUGMENT, *more) == 1
+    assert expected in capsys.readouterr().err
 
 
 def test_check_finds_what_a_run_would_refuse(own: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture) -> None:

@@ -1,9 +1,10 @@
 """A picture of a data set: some pairs as image, mask and overlay, with a legend."""
 
+import dataclasses
 import functools
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import PIL.Image
@@ -21,6 +22,25 @@ _HEIGHT_PX, _WIDTH_PX, _GAP_PX, _LINE_PX = 180, 240, 8, 18
 _GROUND, _INK = (255, 255, 255), (30, 30, 30)
 
 
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """What a row shows.
+
+    Attributes:
+        title: what stands above it.
+        image: uint8 [H, W, 3], RGB.
+        ids: uint8 [H, W], 0..C-1 or 255.
+    """
+
+    title: str
+    image: np.ndarray
+    ids: np.ndarray
+
+
+Vary = Callable[[Iterable[Sample | str]], Iterable[Sample | str]]
+"""Makes other rows of rows; a text is that of a row without a picture."""
+
+
 def choose(pairs: Mapping[str, Sequence[Pair]], count: int, seed: int) -> list[tuple[str, Pair]]:
     """Returns some pairs with their split, the same for the same seed, in the order of the lists."""
     listed = [(split, pair) for split, of_split in pairs.items() for pair in of_split]
@@ -28,28 +48,38 @@ def choose(pairs: Mapping[str, Sequence[Pair]], count: int, seed: int) -> list[t
     return [listed[index] for index in sorted(chosen)]
 
 
-def draw(chosen: Sequence[tuple[str, Pair]], spec: DatasetSpec) -> tuple[np.ndarray, list[str]]:
+def draw(chosen: Sequence[tuple[str, Pair]], spec: DatasetSpec, vary: Vary = iter) -> tuple[np.ndarray, list[str]]:
     """Draws a row a pair: image, mask in the classes' colours, overlay; below them a legend of the classes that occur.
 
     Args:
         chosen: split and pair.
         spec: the data set.
+        vary: makes of the pairs what is drawn instead; by default themselves.
 
     Returns:
         uint8 [H, W, 3], and a line for each pair that cannot be read, in whose place its reason stands.
     """
-    rows, seen, unreadable = [], set(), []
+    rows, seen, unreadable = [], set(), list[str]()
+    for sample in vary(_read(chosen, spec, unreadable)):
+        if isinstance(sample, str):
+            rows.append(_row(sample, []))
+            continue
+        seen.update(np.unique(sample.ids).tolist())
+        panels = [sample.image, _colors(spec)[sample.ids], masks.overlay(sample.image, sample.ids, _colors(spec))]
+        rows.append(_row(sample.title, panels))
+    return np.concatenate([*rows, _legend(sorted(seen), spec)]), unreadable
+
+
+def _read(chosen: Sequence[tuple[str, Pair]], spec: DatasetSpec, unreadable: list[str]) -> Iterator[Sample | str]:
+    """Yields pair by pair what is shown of it, or why it cannot be read; lists the latter with the file."""
     for split, pair in chosen:
         try:
             picture, mask = read_pair(pair, spec)
         except BadFileError as error:
             unreadable.append(f"{split}/{pair.key}: {error.file}: {error.reason}")
-            rows.append(_row(f"{split}/{pair.key}: {error.reason}", []))
-            continue
-        seen.update(np.unique(mask.ids).tolist())
-        panels = [picture.pixels, _colors(spec)[mask.ids], masks.overlay(picture.pixels, mask.ids, _colors(spec))]
-        rows.append(_row(f"{split}/{pair.key}", panels))
-    return np.concatenate([*rows, _legend(sorted(seen), spec)]), unreadable
+            yield f"{split}/{pair.key}: {error.reason}"
+        else:
+            yield Sample(f"{split}/{pair.key}", picture.pixels, mask.ids)
 
 
 def _colors(spec: DatasetSpec) -> np.ndarray:
