@@ -63,8 +63,9 @@ def run_fn(fn_args: FnArgs) -> None:
     fit(model, config, train_files, eval_files, fn_args.model_run_dir, weights)
     # All weights are in the file now: an encoder need not find its own again.
     bare = dataclasses.replace(config.model, encoder_weights="none", frozen_batch_norm=False)
-    best = registry.build(bare, len(config.class_names))
-    best.load_weights(weights)
+    network = registry.build(bare, len(config.class_names))
+    network.load_weights(weights)
+    best = registry.for_whole_pictures(network, config.model)
     write_picture(
         draw_panel(best, panel_pairs(eval_files, config), config.palette), os.path.join(fn_args.model_run_dir, PICTURE_FILE)
     )
@@ -127,7 +128,7 @@ def fit(
             weights, monitor="val_mean_iou", mode="max", save_best_only=True, save_weights_only=True
         ),
         keras.callbacks.TensorBoard(log_dir, write_graph=False),
-        Panel(panel_pairs(eval_files, config), os.path.join(log_dir, "panel"), config.palette),
+        Panel(panel_pairs(eval_files, config), os.path.join(log_dir, "panel"), config),
         ReportProgress(config.train.epochs, int(train.cardinality())),
     ]
     model.fit(train, validation_data=validation, epochs=config.train.epochs, callbacks=callbacks, shuffle=False, verbose=0)
@@ -207,7 +208,7 @@ def draw_panel(model: keras.Model, pairs: tf.data.Dataset, palette: Sequence[fea
     """Draws a row an image: picture, truth, prediction.
 
     Args:
-        model: to logits.
+        model: from pictures to logits of their size.
         pairs: one batch of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]).
         palette: colour of each class.
 
@@ -231,16 +232,17 @@ def write_picture(panel: np.ndarray, path: str) -> None:
 class Panel(keras.callbacks.Callback):
     """Draws a panel to TensorBoard after each epoch."""
 
-    def __init__(self, pairs: tf.data.Dataset, log_dir: str, palette: Sequence[features.Color]) -> None:
+    def __init__(self, pairs: tf.data.Dataset, log_dir: str, config: TrainerConfig) -> None:
         """Takes one batch of validation pairs."""
         super().__init__()
         self._pairs = pairs
-        self._palette = palette
+        self._config = config
         self._writer = tf.summary.create_file_writer(log_dir)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Predicts and draws."""
-        panel = draw_panel(self.model, self._pairs, self._palette)
+        model = registry.for_whole_pictures(self.model, self._config.model)
+        panel = draw_panel(model, self._pairs, self._config.palette)
         with self._writer.as_default(step=epoch):
             tf.summary.image("image, truth, prediction", panel, max_outputs=len(panel))
             self._writer.flush()
