@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.models.upsampling import Upsample
+from components.models.upsampling import Upsample, bilinear_kernel, identity_kernel
 
 
 def _known(layer: Upsample, x: np.ndarray) -> np.ndarray:
@@ -40,3 +40,34 @@ def test_same_as_keras(upsample: Callable[..., np.ndarray], factor: int, height_
 
 def test_unknown_sides_stay_unknown() -> None:
     assert Upsample(4)(keras.Input((None, 6, 3))).shape == (None, None, 24, 3)
+
+
+@pytest.mark.parametrize("factor", [2, 8, 16, 32])
+def test_transposed_convolution_begins_as_bilinear_upsampling(factor: int) -> None:
+    layer = keras.layers.Conv2DTranspose(
+        2, 2 * factor, strides=factor, padding="same", use_bias=False, kernel_initializer=bilinear_kernel
+    )
+    rows, columns = np.mgrid[:5, :6].astype(np.float32)
+    ramp = np.stack([rows, 10 * columns], axis=-1)[np.newaxis]  # [1, 5, 6, 2]
+    # A ramp stays one, with pixel centres at (y + 0.5) / factor - 0.5; within half a pixel of the border there is less to mix.
+    y, x = ((np.arange(side * factor) + 0.5) / factor - 0.5 for side in (5, 6))
+    expected = np.stack(np.broadcast_arrays(y[:, None], 10 * x), axis=-1)
+    border = factor // 2
+    inside = np.s_[border:-border, border:-border]
+    np.testing.assert_allclose(np.asarray(layer(ramp))[0][inside], expected[inside], atol=1e-4)
+    np.testing.assert_allclose(np.asarray(layer(ramp))[0][inside], np.asarray(Upsample(factor)(ramp))[0][inside], atol=1e-4)
+
+
+def test_bilinear_kernel_by_hand() -> None:
+    kernel = np.asarray(bilinear_kernel((4, 4, 2, 2), "float32"))
+    # Distances of four pixels from the middle 1.5, 0.5, 0.5, 1.5, of the hat's half-width 2: 1/4, 3/4, 3/4, 1/4.
+    hat = np.array([0.25, 0.75, 0.75, 0.25])
+    np.testing.assert_array_equal(kernel[..., 0, 0], hat[:, None] * hat)
+    np.testing.assert_array_equal(kernel[..., 1, 1], kernel[..., 0, 0])
+    assert not kernel[..., 0, 1].any() and not kernel[..., 1, 0].any()
+
+
+def test_identity_kernel_changes_nothing() -> None:
+    layer = keras.layers.Conv2D(3, 3, padding="same", kernel_initializer=identity_kernel)
+    x = np.random.default_rng(0).random((1, 4, 5, 3), np.float32)
+    np.testing.assert_allclose(layer(x), x, atol=1e-6)

@@ -30,17 +30,21 @@ def build(config: ModelConfig, num_classes: int, input_shape: tuple[int | None, 
     """
     inputs = keras.Input(input_shape)
     stride4, stride8, stride16, stride32 = encoders.build(config)(inputs)
-    x = Upsample(2)(layers.Conv2D(128, 1)(stride32))
-    x = layers.Add()([x, layers.Conv2D(128, 1)(stride16)])  # [B, H/16, W/16, 128]
+    x = layers.Add()([Upsample(2)(_normalize(stride32, 128)), _normalize(stride16, 128)])  # [B, H/16, W/16, 128]
     x = _convolve(x, 128)
     x = _convolve(x, 128, dilation=2)
-    x = layers.Concatenate()([Upsample(2)(x), stride8])
+    x = layers.Concatenate()([Upsample(2)(x), _normalize(stride8, 48)])
     x = _convolve(x, 96)  # [B, H/8, W/8, 96]
-    x = layers.Concatenate()([Upsample(2)(x), stride4])
+    x = layers.Concatenate()([Upsample(2)(x), _normalize(stride4, 32)])
     x = _convolve(x, 64)  # [B, H/4, W/4, 64]
     x = layers.Conv2D(num_classes, 1, dtype="float32", name="logits")(x)
     logits = Upsample(4, dtype="float32")(x)  # [B, H, W, num_classes]
     return keras.Model(inputs, logits, name="unet_pretrained")
+
+
+def _normalize(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
+    """Brings an encoder's features to the scale of the decoder's: at stride 4 they are twenty times as large, and drown it."""
+    return layers.GroupNormalization(_GROUPS)(layers.Conv2D(filters, 1, use_bias=False)(x))
 
 
 def _convolve(x: keras.KerasTensor, filters: int, dilation: int = 1) -> keras.KerasTensor:
