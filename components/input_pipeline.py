@@ -23,7 +23,7 @@ class InputConfig:
     """
 
     transform: TransformConfig
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig
     batch_size: int
     devices: int = 1
     margin_px: int = 0
@@ -160,7 +160,7 @@ def _read(store: RecordStore, index: tf.Tensor, config: TransformConfig) -> tupl
 
 
 def _vary(image: tf.Tensor, label: tf.Tensor, config: InputConfig, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Augments a picture; with a margin, both come back larger by it, the image mirrored and the label void beyond its border."""
+    """Augments a picture; with a margin, both come back larger by it, mirrored and void beyond the picture's border."""
     margin = config.margin_px
     label = tf.pad(label, [[margin, margin]] * 2, constant_values=features.IGNORE_LABEL)
     crop = dataclasses.replace(

@@ -55,7 +55,7 @@ class TrainerConfig:
     """
 
     transform: TransformConfig
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig
     model: ModelConfig
     train: TrainConfig
     serving: ServingConfig
@@ -141,7 +141,7 @@ def advice_on_memory(config: TrainConfig) -> Iterator[None]:
 
 def panel_config(config: TrainerConfig) -> InputConfig:
     """Returns the form of the few pictures that are drawn."""
-    return InputConfig(transform=config.transform, batch_size=config.train.panel_images)
+    return InputConfig(transform=config.transform, augment=AugmentConfig(), batch_size=config.train.panel_images)
 
 
 def best_model(config: TrainerConfig, state: TrainingState) -> keras.Model:

@@ -34,7 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordStore]:
 
 
 def _config(batch_size: int, **changes: object) -> InputConfig:
-    return InputConfig(transform=TRANSFORM, batch_size=batch_size, **changes)
+    return InputConfig(**{"transform": TRANSFORM, "augment": AugmentConfig(), "batch_size": batch_size} | changes)
 
 
 def _numbers(dataset: tf.data.Dataset) -> list[int]:

@@ -31,6 +31,7 @@ from pipeline_config import AugmentConfig, ModelConfig, ServingConfig, TrainConf
 
 CONFIG = TrainerConfig(
     transform=TransformConfig(height_px=SIZE_PX, width_px=SIZE_PX),
+    augment=AugmentConfig(),
     model=ModelConfig(filters=4, depth=2, dropout=0.1),
     train=TrainConfig(epochs=2, batch_size=4, learning_rate=5e-3, seed=7, panel_images=3),
     serving=ServingConfig(micro_batch_size=2),
