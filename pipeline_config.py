@@ -323,7 +323,12 @@ class TrainConfig:
             self.warmup_epochs < self.epochs,
             f"train.warmup_epochs must be below train.epochs; got {self.warmup_epochs} of {self.epochs}.",
         )
-        _ = self.loss_terms
+        _require(
+            "cross_entropy" in (name for _, name in self.loss_terms)
+            or (self.class_weights == "none" and self.hardest_fraction == 1),
+            f"train.class_weights and train.hardest_fraction concern the cross-entropy, which train.loss={self.loss} has not. "
+            "Add it: --set train.loss='cross_entropy + ...'",
+        )
 
     @property
     def loss_terms(self) -> tuple[tuple[float, str], ...]:

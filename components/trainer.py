@@ -165,7 +165,7 @@ def make_loop(config: TrainerConfig, store: RecordStore) -> TrainingLoop:
         rule = optimizer.make_optimizer(train, steps, encoder)
         if keras.config.dtype_policy().name == "mixed_float16":
             rule = keras.optimizers.LossScaleOptimizer(rule)
-        return TrainingLoop(model, losses.make_loss(train, weights), rule, strategy)
+        return TrainingLoop(model, losses.make_loss(train, None if weights is None else weights.tolist()), rule, strategy)
 
 
 class Training:
@@ -254,7 +254,7 @@ class Training:
         state = self.state
         measured = self.loop.validate(batches, lambda step, loss: None)
         self._check(measured[0], "validation loss", f"epoch {state.epoch}")
-        score = iou.mean_iou(measured[1])
+        score = float(np.nan_to_num(iou.mean_iou(measured[1])))  # No number where all is void.
         if score > state.best_score:
             state.best_score, state.best_epoch, state.best_weights = score, state.epoch, self.loop.weights()
         return measured

@@ -322,7 +322,7 @@ def test_model_file_that_is_not_chosen_does_not_count() -> None:
                 "components.serving",
                 "components.preprocessing",
                 "components.losses",
-                "components.iou_keras",
+                "components.iou_tensorflow",
                 "components.input_pipeline",
             },
             {

@@ -367,6 +367,16 @@ VALUES = {
     "model.activation": "gelu",
     "model.kernel_initializer": "glorot_uniform",
     "model.depth": "2",
+    "augment.crop_height_px": "32",
+    "augment.crop_width_px": "32",
+    "augment.flip": "true",
+    "augment.min_scale": "0.5",
+    "augment.max_scale": "2",
+    "train.loss": "dice",
+    "train.class_weights": "median_frequency",
+    "train.optimizer": "sgd",
+    "train.schedule": "poly",
+    "train.balance_classes": "true",
     "model.encoder": "resnet50",
     "model.encoder_weights": "none",
     "model.frozen_batch_norm": "false",
@@ -380,7 +390,8 @@ def test_change_of_a_field_concerns_only_its_steps(pipeline: tfx_pipeline.Pipeli
         text = VALUES[field]
     else:
         text = str(2 * value or 1) if isinstance(value, int) else str(0.75 * value + 0.001)
-    changed = override(preset("mini"), {field: text})
+    with_it = {"train.weight_decay": {"train.optimizer": "adamw"}}.get(field, {})
+    changed = override(preset("mini"), {field: text} | with_it)
     assert changed != preset("mini")
     assert _concerned(pipeline, create_pipeline(changed, LOCATIONS, SPEC)) == CONCERNS.get(field, {"Trainer"})
 
@@ -405,7 +416,7 @@ CODE = {
     "components.losses": {"Trainer"},
     "components.serving": {"Trainer"},
     "components.iou_tfma": {"Evaluator"},
-    "components.iou_keras": {"Trainer"},
+    "components.iou_tensorflow": {"Trainer"},
     "components.pusher": {"Pusher"},
     "components.datasets.fake_voc": set(),
     "components.prediction": set(),
