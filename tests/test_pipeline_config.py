@@ -44,10 +44,11 @@ def _changed(name: str) -> tuple[str, object]:
         return str(not value).lower(), not value
     if isinstance(value, int):
         other = value * 2 or 1  # A double of a size keeps it a multiple of the stride; depth goes from 4 to 8, out of range.
-        other = 3 if name == "model.depth" else other
+        other = {"model.depth": 3, "augment.crop_height_px": 64, "augment.crop_width_px": 64}.get(name, other)
         return str(other), other
     if isinstance(value, float):
-        return "0.25", 0.25
+        other = 4.0 if name == "augment.max_scale" else 0.25
+        return str(other), other
     return CHOICES[name], CHOICES[name]
 
 
@@ -66,12 +67,12 @@ def test_preset_has_a_floor_above_what_all_background_scores(name: str) -> None:
 
 
 def test_unknown_preset_offers_the_nearest_and_lists_all() -> None:
-    with pytest.raises(ConfigError, match=r"no preset 'voc207'.*there are mini, voc2007.*Did you mean voc2007"):
+    with pytest.raises(ConfigError, match=r"no preset 'voc207'.*there are mini, voc2007_scratch, voc2007.*Did you mean voc2007"):
         preset("voc207")
 
 
 def test_unknown_preset_like_none_offers_nothing_but_lists_all() -> None:
-    with pytest.raises(ConfigError, match="mini, voc2007") as error:
+    with pytest.raises(ConfigError, match="mini, voc2007_scratch, voc2007") as error:
         preset("zzz")
     assert "Did you mean" not in str(error.value)
 
