@@ -451,10 +451,11 @@ def voc2007_scratch() -> PipelineConfig:
             flip=True,
             min_scale=0.5,
             max_scale=1.5,
-            brightness=0.1,
-            contrast=0.2,
-            saturation=0.2,
-            hue=0.02,
+            rotation_deg=5.0,
+            brightness=0.15,
+            contrast=0.3,
+            saturation=0.3,
+            hue=0.03,
         ),
         model=ModelConfig(name="unet", filters=16, depth=5, dropout=0.2, normalization="batch"),
         train=TrainConfig(
@@ -465,8 +466,8 @@ def voc2007_scratch() -> PipelineConfig:
             learning_rate=2e-3,
             schedule="poly",
             warmup_epochs=2,
-            ema_momentum=0.99,
-            validate_every=5,
+            ema_momentum=0.998,
+            validate_every=10,
         ),
     )
 
@@ -481,9 +482,9 @@ def voc2007() -> PipelineConfig:
         base,
         preset="voc2007",
         transform=TransformConfig(height_px=384, width_px=384),
-        augment=dataclasses.replace(base.augment, crop_height_px=256, crop_width_px=256, max_scale=1.2),
+        augment=dataclasses.replace(base.augment, crop_height_px=256, crop_width_px=256),
         model=ModelConfig(name="unet_pretrained"),
-        train=dataclasses.replace(base.train, epochs=120, learning_rate=1e-3, encoder_rate_factor=0.2),
+        train=dataclasses.replace(base.train, epochs=160, learning_rate=1e-3, encoder_rate_factor=0.2),
     )
 
 

@@ -274,8 +274,9 @@ def test_coupled_fields_that_are_invalid_one_by_one_are_valid_together() -> None
 def test_size_that_is_no_multiple_of_the_stride_suggests_one_that_works(field: str, depth: int, size: int, use: int) -> None:
     stride = 2**depth
     with pytest.raises(ConfigError, match=rf"transform.{field} must be a multiple of {stride} .*; got {size}. Use {use}\.$"):
-        override(preset("voc2007"), {"model.depth": str(depth), f"transform.{field}": str(size)})
-    suggested = override(preset("voc2007"), {"model.depth": str(depth), f"transform.{field}": str(use)})
+        override(preset("voc2007"), {"model.name": "unet", "model.depth": str(depth), f"transform.{field}": str(size)})
+    settings = {"model.name": "unet", "model.depth": str(depth), f"transform.{field}": str(use)}
+    suggested = override(preset("voc2007"), settings)
     assert getattr(suggested.transform, field) == use
 
 
@@ -334,7 +335,8 @@ def test_statistics_that_were_never_learnt_are_not_frozen() -> None:
     with pytest.raises(ConfigError, match="Set model.frozen_batch_norm=false"):
         override(preset("voc2007"), fields)
     assert override(preset("voc2007"), fields | {"model.frozen_batch_norm": "false"}).model.encoder_weights == "none"
-    assert override(preset("voc2007"), {"model.encoder_weights": "none"}).model.has_encoder is False  # A U-Net has no encoder.
+    bare = override(preset("mini"), {"model.encoder_weights": "none"})
+    assert bare.model.has_encoder is False  # A U-Net has no encoder.
 
 
 def test_json_with_a_value_out_of_range_is_refused() -> None:
