@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-SETTINGS = ["--preset=voc2007", "--epochs=1", "--set=model.filters=4", "--set=evaluate.min_mean_iou=0"]
+SETTINGS = ["--preset=voc2007_scratch", "--epochs=1", "--set=model.filters=4", "--set=evaluate.min_mean_iou=0"]
 LIMIT = 0.15
 
 

@@ -120,8 +120,8 @@ def _error(capsys: pytest.CaptureFixture, *arguments: str | os.PathLike) -> str:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--preset", "voc207"], ["no preset 'voc207'", "mini, voc2007", "Did you mean voc2007"]),
-        (["--preset", "zzz"], ["no preset 'zzz'", "mini, voc2007"]),
+        (["--preset", "voc207"], ["no preset 'voc207'", "mini, voc2007_scratch, voc2007", "Did you mean voc2007"]),
+        (["--preset", "zzz"], ["no preset 'zzz'", "mini, voc2007_scratch, voc2007"]),
         (["--set", "train.batchsize=8"], ["no field 'train.batchsize'", "Did you mean", "train.batch_size"]),
         (["--set", "batch_size=8"], ["no field 'batch_size'", "train.batch_size"]),
         (["--set", "zzz=8"], ["no field 'zzz'", "vocseg config --preset"]),
@@ -137,7 +137,7 @@ def _error(capsys: pytest.CaptureFixture, *arguments: str | os.PathLike) -> str:
         (["--set", "train.learning_rate=nan"], ["train.learning_rate takes a finite number"]),
         (["--set", "transform.resize_method=bilinaer"], ["bilinear, bicubic", "Did you mean bilinear"]),
         (["--set", "model.name=unett"], ["model.name must be one of unet, unet_strided", "Did you mean unet"]),
-        (["--set", "transform.height_px=100"], ["transform.height_px must be a multiple of 16", "got 100", "Use 96"]),
+        (["--set", "transform.height_px=100"], ["transform.height_px must be a multiple of 32", "got 100", "Use 96"]),
         (["--epochs", "0"], ["train.epochs must be at least 1", "got 0"]),
         (["--epochs", "many"], ["train.epochs takes a value of type int", "got 'many'"]),
         (["--seed", "-1"], ["train.seed must not be negative", "got -1"]),
