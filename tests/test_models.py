@@ -230,8 +230,8 @@ def test_each_architecture_has_a_sigmoid_head(config: ModelConfig) -> None:
     assert not logits[..., 0].any()
 
 
-@EACH
-def test_a_gradient_step_lowers_the_loss_of_each_architecture(config: ModelConfig) -> None:
+@pytest.mark.parametrize("config", SMALL[: -len(ON_ENCODERS)], ids=lambda config: config.name)
+def test_a_gradient_step_lowers_the_loss_of_each_architecture_without_an_encoder(config: ModelConfig) -> None:
     keras.utils.set_random_seed(0)
     images, labels = _mini_pictures(64)
     model = registry.build(config, 21)
@@ -393,9 +393,10 @@ def _overfit(config: ModelConfig, learning_rate: float, most_steps: int) -> floa
         (ModelConfig(name="unet_strided"), 5e-4, 120),
         (ModelConfig(name="unet_original", filters=8, depth=3, dropout=0.0), 3e-3, 300),
         *((ModelConfig(name=name, filters=4, dropout=0.0), 2e-3, 120) for name in ("fcn32s", "fcn16s", "fcn8s")),
+        (ModelConfig(name="fcn8s", filters=16, dropout=0.0, upsampling="unpool"), 1e-3, 240),
         *((ModelConfig(name=name, dropout=0.0), 1e-3, 120) for name in ("unet_pretrained", "deeplabv3plus")),
     ],
-    ids=lambda value: getattr(value, "name", ""),
+    ids=lambda value: getattr(value, "name", None),
 )
 def test_each_architecture_overfits_four_pictures(config: ModelConfig, learning_rate: float, most_steps: int) -> None:
     assert _overfit(config, learning_rate, most_steps) > 0.9
