@@ -108,6 +108,14 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="with --augment: override a field")
     _finish(show, _data_show)
 
+    model = commands.add_parser("model", help="print an architecture as a table, draw it")
+    model.add_argument("name", metavar="NAME", help=", ".join(pipeline_config.MODELS))
+    model.add_argument("--summary", action="store_true", help="print the table of its layers (default, without --plot)")
+    model.add_argument("--plot", metavar="FILE", help="draw its graph as a PNG")
+    model.add_argument("--classes", metavar="N", type=int, default=21, help="of the logits (default: %(default)s)")
+    _add_preset_arguments(model)
+    _finish(model, _model)
+
     predict = commands.add_parser("predict", help="masks and overlays for pictures")
     predict.add_argument("images", nargs="+", metavar="IMAGE", type=pathlib.Path)
     predict.add_argument("--model", metavar="DIR", type=pathlib.Path, help="a pushed version (default: the newest)")
@@ -133,11 +141,15 @@ def _finish(parser: argparse.ArgumentParser, function: Callable[[argparse.Namesp
 
 
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_preset_arguments(parser)
+    parser.add_argument("--epochs", metavar="N", help="short for --set train.epochs=N")
+    parser.add_argument("--seed", metavar="N", help="short for --set train.seed=N")
+
+
+def _add_preset_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset", default=_DEFAULT_PRESET, help=f"{', '.join(pipeline_config.PRESETS)} (default: %(default)s)"
     )
-    parser.add_argument("--epochs", metavar="N", help="short for --set train.epochs=N")
-    parser.add_argument("--seed", metavar="N", help="short for --set train.seed=N")
     parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], help="override a field; may be repeated")
 
 
@@ -212,6 +224,18 @@ def _data_show(arguments: argparse.Namespace) -> int:
 def _config(arguments: argparse.Namespace) -> int:
     for name, value in pipeline_config.fields(_effective_config(arguments)).items():
         print(f"{name} = {value}")
+    return 0
+
+
+def _model(arguments: argparse.Namespace) -> int:
+    preset = pipeline_config.preset(arguments.preset)
+    assignments = _assignments(arguments.set) | {"model.name": arguments.name}
+    # By themselves: a size that does not fit the architecture is rounded.
+    stages = pipeline_config.override_stages(preset, assignments)
+    from pipeline.model import describe
+
+    summary = arguments.summary or not arguments.plot
+    describe(stages["model"], stages.get("transform", preset.transform), arguments.classes, summary, arguments.plot)
     return 0
 
 

@@ -23,7 +23,7 @@ from pipeline.runs import Summary
 from pipeline_config import ServingConfig, TransformConfig, preset
 
 ROOT = pathlib.Path(cli.__file__).parents[1]
-COMMANDS = ("run", "config", "runs", "predict")
+COMMANDS = ("run", "config", "runs", "model", "predict")
 
 
 def _vocseg(*arguments: str | os.PathLike, flags: Sequence[str] = (), **options: Any) -> subprocess.CompletedProcess[str]:
@@ -84,7 +84,18 @@ def test_help_names_the_commands_and_presets() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("trian",), ("run", "--dta", "x"), ("runs", "extra"), ("run", "--set"), ("predict",), ("predict", "a.jpg")],
+    [
+        (),
+        ("trian",),
+        ("run", "--dta", "x"),
+        ("runs", "extra"),
+        ("run", "--set"),
+        ("model",),
+        ("model", "unet", "--plot"),
+        ("model", "unet", "--classes", "many"),
+        ("predict",),
+        ("predict", "a.jpg"),
+    ],
     ids=" ".join,
 )
 def test_wrong_command_line_is_told_by_usage_and_status_2(arguments: tuple[str, ...], capsys: pytest.CaptureFixture) -> None:
@@ -320,6 +331,69 @@ def test_help_says_the_default_preset_and_it_is_the_one(capsys: pytest.CaptureFi
     assert re.search(rf"--preset[^-]*default:\s+{default}\)", _vocseg("config", "--help").stdout)
 
 
+# model.
+
+SMALL = ("--preset", "mini", "--set", "model.filters=2")
+
+
+def test_model_prints_the_table_of_layers_at_the_presets_size(capsys: pytest.CaptureFixture) -> None:
+    assert main(["model", "unet", *SMALL, "--classes", "5"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert 'Model: "unet"' in captured.out
+    assert "(None, 64, 64, 3)" in captured.out and "(None, 64, 64, 5)" in captured.out
+    assert "Total params: " in captured.out
+
+
+def test_model_rounds_a_size_that_does_not_fit_the_architecture(capsys: pytest.CaptureFixture) -> None:
+    # Mini's 64 at depth 3: logits of 8 * 7 + 4 = 60 or 68; Python rounds 7.5 to even. The margin is 6 * 8 - 4.
+    assert main(["model", "unet_original", *SMALL, "--summary"]) == 0
+    table = capsys.readouterr().out
+    assert "(None, 156, 156, 3)" in table and "(None, 68, 68, 21)" in table
+
+
+def test_model_needs_no_weights_of_an_encoder(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: pytest.fail("it downloads"))
+    assert main(["model", "unet_pretrained", "--set", "model.encoder=mobilenet_v2"]) == 0
+    assert "encoder (Encoder)" in capsys.readouterr().out
+
+
+def test_model_is_drawn_and_then_the_table_is_not_printed(capsys: pytest.CaptureFixture, tmp_path: pathlib.Path) -> None:
+    assert main(["model", "unet", *SMALL, "--plot", "unet.png"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["unet.png"]
+    with PIL.Image.open(tmp_path / "unet.png") as image:
+        assert (image.format, image.mode) == ("PNG", "RGB")
+    assert main(["model", "unet", *SMALL, "--plot", "unet.png", "--summary"]) == 0
+    assert 'Model: "unet"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["unett"], ["model.name must be one of unet, unet_strided", "got 'unett'", "Did you mean unet"]),
+        (["zzz"], ["model.name must be one of unet, unet_strided", "got 'zzz'"]),
+        (["unet", "--preset", "minni"], ["no preset 'minni'", "Did you mean mini"]),
+        (["unet", "--set", "model.filtres=3"], ["no field 'model.filtres'", "model.filters"]),
+        (["unet", "--set", "model.filters"], ["--set takes FIELD=VALUE"]),
+        (["unet", "--set", "model.activation=reluu"], ["Keras has no activation 'reluu'"]),
+        (["unet", "--set", "model.head=sigmoid"], ["model.head=sigmoid is for two classes"]),
+        (["unet", "--classes", "1"], ["--classes must be at least 2; got 1"]),
+        (["unet", *SMALL, "--plot", "nowhere/unet.png"], ["--plot: nowhere/unet.png cannot be written: No such file"]),
+        (["unet", *SMALL, "--plot", "."], ["--plot: . cannot be written: "]),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith(("unet", "zzz")) else "",
+)
+def test_model_that_cannot_be_shown_is_explained(
+    capsys: pytest.CaptureFixture, tmp_path: pathlib.Path, arguments: list[str], expected: list[str]
+) -> None:
+    message = _error(capsys, "model", *arguments)
+    for text in expected:
+        assert text in message
+    assert list(tmp_path.iterdir()) == []
+
+
 # runs.
 
 
@@ -513,4 +587,4 @@ def test_predict_as_a_process_says_nothing_but_its_result(version: pathlib.Path,
 
 def test_commands_offer_no_root_where_they_use_none() -> None:
     offered = {name: "--root" in _vocseg(name, "--help").stdout for name in COMMANDS}
-    assert offered == {"run": True, "config": False, "runs": True, "predict": True}
+    assert offered == {"run": True, "config": False, "runs": True, "model": False, "predict": True}

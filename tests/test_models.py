@@ -8,11 +8,13 @@ import sys
 
 import keras
 import numpy as np
+import PIL.Image
 import pytest
 
 from components import iou, losses, models
+from components.datasets.fake_voc import draw_pair
 from components.models import names, registry
-from pipeline_config import ConfigError, ModelConfig, TrainConfig
+from pipeline_config import MODELS, ConfigError, ModelConfig, TrainConfig
 
 
 def _on_encoder(name: str) -> ModelConfig:
@@ -21,6 +23,14 @@ def _on_encoder(name: str) -> ModelConfig:
 
 TINY = ModelConfig(filters=2, depth=2, dropout=0.0)
 ON_ENCODERS = [_on_encoder(name) for name in ("unet_pretrained", "deeplabv3plus")]
+SMALL = [
+    TINY,
+    ModelConfig(name="unet_strided"),
+    ModelConfig(name="unet_original", filters=2, depth=2, dropout=0.0),
+    *(ModelConfig(name=name, filters=2, dropout=0.0) for name in ("fcn32s", "fcn16s", "fcn8s")),
+    *ON_ENCODERS,
+]
+EACH = pytest.mark.parametrize("config", SMALL, ids=lambda config: config.name)
 
 
 def test_unet_has_the_parameters_of_its_description() -> None:
@@ -52,6 +62,16 @@ def test_unet_strided_answers_in_the_size_of_its_input() -> None:
     assert model(np.zeros((1, 64, 128, 3), np.float32)).shape == (1, 64, 128, 3)
 
 
+@pytest.mark.parametrize(("height_px", "width_px"), [(64, 64), (192, 64), (128, 320)])
+def test_unet_strided_of_any_size_is_the_same_network(height_px: int, width_px: int) -> None:
+    free = registry.build(ModelConfig(name="unet_strided"), 3)
+    fixed = registry.build(ModelConfig(name="unet_strided"), 3, height_px, width_px)
+    fixed.set_weights(free.get_weights())
+    images = np.random.default_rng(0).random((1, height_px, width_px, 3), np.float32)
+    assert fixed.output_shape == (None, height_px, width_px, 3)
+    np.testing.assert_allclose(free(images), fixed(images), rtol=1e-4, atol=1e-5)
+
+
 def test_filters_widen_each_level_by_two() -> None:
     widths = [
         layer.filters
@@ -74,6 +94,33 @@ def test_activation_is_that_of_every_3x3_convolution() -> None:
     assert len(convolutions) == 7
     assert all(layer.activation is keras.activations.silu for layer in convolutions)
     assert model.get_layer("logits").activation is keras.activations.linear
+
+
+@pytest.mark.parametrize(
+    ("normalization", "kind", "a_channel"), [("batch", "BatchNormalization", 4), ("group", "GroupNormalization", 2)]
+)
+def test_normalization_stands_between_each_3x3_convolution_and_its_activation(
+    normalization: str, kind: str, a_channel: int
+) -> None:
+    plain = registry.build(ModelConfig(filters=3, depth=1), 2)
+    model = registry.build(ModelConfig(filters=3, depth=1, normalization=normalization, activation="swish"), 2)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    at = [number for number, name in enumerate(kinds) if name == kind]
+    assert len(at) == 7
+    for number in at:
+        assert kinds[number - 1 : number + 2] == ["Conv2D", kind, "Activation"]
+        assert model.layers[number - 1].activation is keras.activations.linear
+        assert model.layers[number + 1].activation is keras.activations.silu
+    # For a bias a channel: two parameters, and for batches two moving statistics. 3, 3, 6, 6, 3, 3 and 3 channels.
+    assert model.count_params() == plain.count_params() + 27 * (a_channel - 1)
+
+
+@pytest.mark.parametrize(("filters", "groups"), [(1, 1), (7, 1), (12, 4), (20, 4), (16, 16), (48, 16)])
+def test_groups_divide_any_number_of_filters(filters: int, groups: int) -> None:
+    model = registry.build(ModelConfig(filters=filters, depth=1, normalization="group"), 2)
+    first = next(layer for layer in model.layers if isinstance(layer, keras.layers.GroupNormalization))
+    assert first.groups == groups
+    assert np.isfinite(model(np.zeros((1, 4, 4, 3), np.float32))).all()
 
 
 def test_dropout_is_at_the_two_deepest_levels() -> None:
@@ -119,10 +166,15 @@ def test_unknown_model_is_an_error_that_lists_the_known_ones() -> None:
         names.module_of("resnet")
 
 
-def test_registry_and_configuration_know_the_same_models() -> None:
+def test_every_file_that_builds_an_architecture_is_registered_and_no_other() -> None:
     folder = pathlib.Path(models.__file__).parent
-    others = ("__init__", "names", "registry", "torch_weights", "upsampling")
-    for name in sorted(path.stem for path in folder.glob("*.py") if path.stem not in others):
+    found = set()
+    for path in folder.glob("*.py"):
+        functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+        arguments = [[argument.arg for argument in function.args.args] for function in functions if function.name == "build"]
+        found |= {path.stem for names in arguments if names == ["config", "num_classes", "input_shape"]}
+    assert found == set(MODELS)
+    for name in MODELS:
         assert ModelConfig(name=name).name == name
         assert importlib.import_module(names.module_of(name)).__name__ == f"components.models.{name}"
 
@@ -143,7 +195,7 @@ def test_architecture_imports_neither_tensorflow_nor_what_imports_it(path: pathl
     assert all(name.startswith("components.models") for name in foreign), foreign
 
 
-@pytest.mark.parametrize("config", [TINY, ModelConfig(name="unet_strided"), *ON_ENCODERS], ids=lambda config: config.name)
+@EACH
 def test_logits_are_float32_where_layers_compute_in_float16(config: ModelConfig) -> None:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
@@ -151,10 +203,44 @@ def test_logits_are_float32_where_layers_compute_in_float16(config: ModelConfig)
         model = registry.build(config, 3)
     finally:
         keras.config.set_dtype_policy(before)
-    assert model(np.zeros((1, 64, 64, 3), np.float32)).dtype == "float32"
+    side = 64 + 2 * config.margin_px
+    assert model(np.zeros((1, side, side, 3), np.float32)).dtype == "float32"
     hidden = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
     assert (hidden.compute_dtype, hidden.kernel.dtype) == ("float16", "float32")
     assert model.output.dtype == "float32"
+
+
+@EACH
+def test_each_architecture_builds_at_unknown_and_at_known_sizes(config: ModelConfig) -> None:
+    size = config.nearest_size(64)
+    side = size + 2 * config.margin_px
+    free, fixed = registry.build(config, 4), registry.build(config, 4, size, size)
+    assert (free.input_shape, free.output_shape) == ((None, None, None, 3), (None, None, None, 4))
+    assert (fixed.input_shape, fixed.output_shape) == ((None, side, side, 3), (None, size, size, 4))
+    assert free.count_params() == fixed.count_params()
+
+
+@EACH
+def test_each_architecture_has_a_sigmoid_head(config: ModelConfig) -> None:
+    keras.utils.set_random_seed(0)
+    config = dataclasses.replace(config, head="sigmoid")
+    model = registry.build(config, 2)
+    logits = np.asarray(model(np.zeros((1, *2 * (64 + 2 * config.margin_px,), 3), np.float32)))
+    assert logits.shape == (1, 64, 64, 2)
+    assert not logits[..., 0].any()
+
+
+@pytest.mark.parametrize("config", SMALL[: -len(ON_ENCODERS)], ids=lambda config: config.name)
+def test_a_gradient_step_lowers_the_loss_of_each_architecture_without_an_encoder(config: ModelConfig) -> None:
+    keras.utils.set_random_seed(0)
+    images, labels = _mini_pictures(64)
+    model = registry.build(config, 21)
+    model.compile(keras.optimizers.Adam(1e-4), losses.make_loss(TrainConfig()))
+    images = _padded(images, config)
+    before = model.evaluate(images, labels, verbose=0)
+    for _ in range(3):
+        model.train_on_batch(images, labels)
+    assert model.evaluate(images, labels, verbose=0) < before
 
 
 def test_a_gradient_step_lowers_the_loss() -> None:
@@ -268,21 +354,58 @@ def test_every_weight_of_a_model_on_an_encoder_learns(config: ModelConfig) -> No
     assert last < first
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("config", ON_ENCODERS, ids=lambda config: config.name)
-def test_model_on_an_encoder_overfits_four_pictures(config: ModelConfig) -> None:
-    """Squares of three colours on noise: mean IoU above 0.9 on the pictures that it learnt from."""
-    keras.utils.set_random_seed(0)
+def _mini_pictures(size_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns four pictures of the miniature set, float32 [4, size, size, 3] in [0, 1], and labels int32 [4, size, size]."""
     rng = np.random.default_rng(0)
-    images = rng.random((4, 96, 128, 3), np.float32) * 0.3
-    labels = np.zeros((4, 96, 128), np.int32)
-    for image, label in zip(images, labels, strict=True):
-        for class_id in (1, 2, 3):
-            y, x = rng.integers(0, 64), rng.integers(0, 96)
-            image[y : y + 32, x : x + 32, class_id - 1] += 0.6
-            label[y : y + 32, x : x + 32] = class_id
-    model = registry.build(ModelConfig(name=config.name, dropout=0.0), 4)
-    model.compile(keras.optimizers.AdamW(1e-3), losses.make_loss(TrainConfig()))
-    model.fit(images, labels, batch_size=4, epochs=80, verbose=0)
-    matrix = iou.confusion_matrix(labels, np.argmax(model(images, training=False), axis=-1), 4)
-    assert iou.mean_iou(matrix) > 0.9
+    pairs = [draw_pair(rng, first_class) for first_class in range(1, 5)]
+    methods = (PIL.Image.Resampling.BILINEAR, PIL.Image.Resampling.NEAREST)
+    images, labels = (
+        np.stack([np.asarray(PIL.Image.fromarray(one).resize((size_px, size_px), method)) for one in ones])
+        for ones, method in zip(zip(*pairs, strict=True), methods, strict=True)
+    )
+    return images / np.float32(255), labels.astype(np.int32)
+
+
+def _padded(images: np.ndarray, config: ModelConfig) -> np.ndarray:
+    margin = (config.margin_px, config.margin_px)
+    return np.pad(images, ((0, 0), margin, margin, (0, 0)), mode="reflect")
+
+
+def _overfit(config: ModelConfig, learning_rate: float, most_steps: int) -> float:
+    """Returns the mean IoU on the four pictures that are learnt from, as soon as it exceeds 0.9."""
+    keras.utils.set_random_seed(0)
+    images, labels = _mini_pictures(config.nearest_size(64))
+    model = registry.build(config, 21)
+    model.compile(keras.optimizers.Adam(learning_rate, clipnorm=1.0), losses.make_loss(TrainConfig()))
+    score = 0.0
+    for _ in range(0, most_steps, 20):
+        model.fit(_padded(images, config), labels, batch_size=4, epochs=20, verbose=0)
+        prediction = np.argmax(model(_padded(images, config), training=False), axis=-1)
+        score = iou.mean_iou(iou.confusion_matrix(labels, prediction, 21))
+        if score > 0.9:
+            break
+    return score
+
+
+@pytest.mark.parametrize(
+    ("config", "learning_rate", "most_steps"),
+    [
+        (ModelConfig(filters=16, depth=3, dropout=0.0), 3e-3, 200),
+        (ModelConfig(name="unet_strided"), 5e-4, 120),
+        (ModelConfig(name="unet_original", filters=8, depth=3, dropout=0.0), 3e-3, 300),
+        *((ModelConfig(name=name, filters=4, dropout=0.0), 2e-3, 120) for name in ("fcn32s", "fcn16s", "fcn8s")),
+        (ModelConfig(name="fcn8s", filters=16, dropout=0.0, upsampling="unpool"), 1e-3, 240),
+        *((ModelConfig(name=name, dropout=0.0), 1e-3, 120) for name in ("unet_pretrained", "deeplabv3plus")),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_each_architecture_overfits_four_pictures(config: ModelConfig, learning_rate: float, most_steps: int) -> None:
+    assert _overfit(config, learning_rate, most_steps) > 0.9
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", MODELS)
+def test_each_architecture_overfits_four_pictures_at_full_width(name: str) -> None:
+    """At the widths of the papers, or of the defaults."""
+    filters = 32 if name == "unet" else 64
+    assert _overfit(ModelConfig(name=name, filters=filters, dropout=0.0), 3e-4, 400) > 0.9

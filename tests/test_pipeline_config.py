@@ -67,7 +67,7 @@ def test_preset_has_a_floor_above_what_all_background_scores(name: str) -> None:
 
 
 def test_unknown_preset_offers_the_nearest_and_lists_all() -> None:
-    with pytest.raises(ConfigError, match=r"no preset 'voc207'.*there are mini, voc2007_scratch, voc2007.*Did you mean voc2007"):
+    with pytest.raises(ConfigError, match=r"no preset 'voc207'.*there are mini, voc2007_scratch, .*Did you mean voc2007"):
         preset("voc207")
 
 
@@ -348,3 +348,42 @@ def test_json_with_a_value_out_of_range_is_refused() -> None:
 def test_importing_the_configuration_imports_nothing_heavy(heavy: str) -> None:
     code = f"import sys, pipeline_config; sys.exit({heavy!r} in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+
+
+@pytest.mark.parametrize(
+    ("depth", "size", "use"),
+    [
+        (4, 256, 260),  # (256 - 4) / 16 = 15.75, rounded 16.
+        (4, 572, 580),  # The input of the paper's, for which the logits' 388 is meant: (572 - 4) / 16 = 35.5, rounded to even.
+        (4, 2, 4),  # (2 - 4) / 16, rounded 0: the smallest.
+        (3, 256, 260),  # (256 - 4) / 8 = 31.5, rounded to even: 32.
+    ],
+)
+def test_unet_original_takes_4_more_than_multiples(depth: int, size: int, use: int) -> None:
+    fields = {"model.name": "unet_original", "model.depth": str(depth), "transform.height_px": str(use)}
+    message = (
+        rf"transform.width_px must be a multiple of {2**depth} and 4 more for the model unet_original; got {size}. Use {use}\."
+    )
+    with pytest.raises(ConfigError, match=message):
+        override(preset("voc2007"), fields | {"transform.width_px": str(size)})
+    assert override(preset("voc2007"), fields | {"transform.width_px": str(use)}).model.fits(use)
+
+
+def test_crop_must_fit_the_architecture_too() -> None:
+    with pytest.raises(
+        ConfigError, match=r"augment.crop_width_px must be a multiple of 16 for the model unet; got 100. Use 96"
+    ):
+        override(preset("voc2007"), {"augment.crop_width_px": "100"})
+    assert override(preset("voc2007"), {"augment.crop_width_px": "96"}).augment.crop_height_px == 0
+
+
+@pytest.mark.parametrize("name", pipeline_config.MODELS)
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 7])
+def test_nearest_size_fits_and_none_is_nearer(name: str, depth: int) -> None:
+    config = pipeline_config.ModelConfig(name=name, depth=depth)
+    for size in range(1, 300, 7):
+        nearest = config.nearest_size(size)
+        assert config.fits(nearest)
+        assert not any(
+            config.fits(other) for other in range(max(1, size - abs(size - nearest) + 1), size + abs(size - nearest))
+        )

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from components import features, losses, serving
 from components.models import registry
-from pipeline_config import ModelConfig, ServingConfig, TrainConfig, TransformConfig
+from pipeline_config import MODELS, ModelConfig, ServingConfig, TrainConfig, TransformConfig
 
 TRANSFORM = TransformConfig(height_px=32, width_px=48)
 MICRO_BATCH = 4
@@ -431,3 +431,26 @@ def test_picture_of_few_pixels_and_a_very_long_side_is_refused(width: int) -> No
     PIL.Image.new("RGB", (width, 1)).save(encoded, "PNG")
     with pytest.raises(tf.errors.InvalidArgumentError):
         serving.check_header(tf.constant(encoded.getvalue()), 32_000_000)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_architecture_answers_an_odd_picture_at_its_own_size(name: str, tmp_path: pathlib.Path) -> None:
+    keras.utils.set_random_seed(0)
+    config = ModelConfig(name=name, filters=2, depth=2, encoder_weights="none", frozen_batch_norm=False)
+    model = registry.for_whole_pictures(registry.build(config, 5), config)
+    transform = TransformConfig(height_px=64, width_px=128)
+    serving.save(model, str(tmp_path / "model"), transform, ServingConfig(), "abcde", features.voc_palette(5))
+    loaded = tf.saved_model.load(str(tmp_path / "model"))
+    pictures = [GOOD["333x500"], BAD["text"], GOOD["one pixel"]]
+    examples = [_example(picture) for picture in pictures]
+    for signature, batch in (("serving_default", pictures), ("serving_examples", examples)):
+        answer = loaded.signatures[signature](tf.constant(batch))
+        assert answer["error"].numpy().tolist() == [b"", serving.UNREADABLE.encode(), b""]
+        masks = [_mask(mask) for mask in answer["mask"].numpy()]
+        assert [mask if mask is None else mask.shape for mask in masks] == [(500, 333), None, (1, 1)]
+    sizes = [(64, 128)] + [(37, 50)] * bool(config.margin_px)
+    for size in sizes:
+        images = np.random.default_rng(0).random((2, *size, 3), np.float32)
+        logits = loaded.signatures["logits"](tf.constant(images))["logits"]
+        assert logits.shape == (2, *size, 5)
+        np.testing.assert_allclose(logits, model(images, training=False), rtol=1e-3, atol=1e-4)

@@ -17,7 +17,8 @@ def build(config: ModelConfig, num_classes: int, input_shape: tuple[int | None, 
     """Builds it: the pyramid on the encoder's last features, upsampled, joined with those at stride 4.
 
     The pyramid stands at stride 16 on efficientnet_lite0, whose last stages are dilated for it, and at stride 32, with halved
-    rates, on the encoders of keras.applications, which cannot be dilated. 3,912,869 parameters with efficientnet_lite0 and 21 classes.
+    rates, on the encoders of keras.applications, which cannot be dilated. 3,912,869 parameters with efficientnet_lite0 and 21
+    classes.
 
     Args:
         config: uses encoder, encoder_weights, frozen_batch_norm and dropout (before the last convolution of the pyramid).

@@ -21,7 +21,8 @@ def build(
 
     The convolutions pad; the paper pads the picture by 100 pixels and crops the scores instead. With upsampling=unpool, score
     maps have the width of the features whose pooling they undo, as in DeconvNet and SegNet (see unpooling.py), are convolved
-    after each unpooling, which leaves holes, and become classes at the last, at the input's size.
+    twice after each unpooling, which leaves holes, and become classes at the last, at the input's size. That learns more
+    slowly than the other ways, and needs more filters.
 
     Args:
         config: uses filters (64 in the paper), dropout, normalization, activation, kernel_initializer and upsampling.
@@ -103,7 +104,8 @@ def _unpool(
     for block in reversed(range(len(features))):
         before = features[block][0]
         x = MaxUnpool()(x, before)  # [B, H/2^block, W/2^block, C]
-        x = convolve(x, config, features[max(block - 1, 0)][0].shape[-1])
+        x = convolve(x, config, before.shape[-1])
+        x = convolve(x, config, features[max(block - 1, 0)][0].shape[-1])  # As wide as the next pooling's features.
         if 2**block >= finest_stride:
             pooled = features[block - 1][1]
             x = layers.Add()([x, layers.Conv2D(pooled.shape[-1], 1, kernel_initializer=config.kernel_initializer)(pooled)])
