@@ -19,7 +19,7 @@ TRY = """
     from components import losses
     from components.code_digest import code_digest
     from components.models import names, registry
-    from pipeline_config import override, preset
+    from pipeline_config import TrainConfig, override, preset
 
     config = override(preset("mini"), {"model.name": "shallow", "transform.height_px": "12"}).model
     assert config.stride_px == 4
