@@ -241,9 +241,10 @@ def test_configuration_travels_as_json_under_one_key(pipeline: tfx_pipeline.Pipe
     assert set(of_transform) == {"transform", "code_digest"}
     assert from_json(TransformConfig, of_transform["transform"]) == config.transform
     of_trainer = json.loads(_nodes(pipeline)["Trainer"].exec_properties["custom_config"])
-    assert set(of_trainer) == {"trainer", "code_digest", "encoder_weights"}
+    assert set(of_trainer) == {"trainer", "code_digest", "encoder_weights", "state_dir"}
     assert from_json(TrainerConfig, of_trainer["trainer"]) == TrainerConfig(
         transform=config.transform,
+        augment=config.augment,
         model=config.model,
         train=config.train,
         serving=config.serving,
@@ -448,7 +449,7 @@ def test_other_content_of_a_file_of_weights_concerns_the_trainer(tmp_path: pathl
 
 def test_other_place_of_outputs_concerns_where_things_are_written_only(pipeline: tfx_pipeline.Pipeline) -> None:
     other = Locations(root="/other", pipeline_name="mini.test", data="/data")
-    assert _concerned(pipeline, create_pipeline(preset("mini"), other, SPEC)) == {"ExampleGen", "Pusher"}
+    assert _concerned(pipeline, create_pipeline(preset("mini"), other, SPEC)) == {"ExampleGen", "Trainer", "Pusher"}
 
 
 @pytest.mark.parametrize(
