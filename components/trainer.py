@@ -30,7 +30,7 @@ from components.input_pipeline import InputConfig
 from components.models import registry
 from components.record_store import RecordStore, open_store
 from components.training_loop import Measured, TrainingLoop
-from components.training_state import StateFolder, TrainingState
+from components.training_state import StateFolder, TrainingState, remove_finished
 from pipeline_config import AugmentConfig, ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, to_json
 
 WEIGHTS_FILE = "Format-Keras/model.weights.h5"
@@ -67,10 +67,11 @@ def run_fn(fn_args: FnArgs) -> None:
     """TFX's entry point: trains and saves what `custom_config` says.
 
     It has the `TrainerConfig` as JSON under "trainer", and under "state_dir" a folder where an unfinished training is kept: the
-    same training (data, code, configuration) goes on from its last epoch when it is run again.
+    same training (data, code, configuration) goes on from its last epoch when it is run again. The state of one that ended
+    stays until `remove_finished` is called, or until another training begins.
 
     Raises:
-        TrainingError: the loss became NaN or infinite, or memory ran out.
+        TrainingError: the loss became NaN or infinite, or memory or the disk ran out.
     """
     config = from_json(TrainerConfig, fn_args.custom_config["trainer"])
     keras.utils.set_random_seed(config.train.seed)
@@ -79,8 +80,10 @@ def run_fn(fn_args: FnArgs) -> None:
         open_store(records.list_files(fn_args.train_files), num_classes) as train,
         open_store(records.list_files(fn_args.eval_files), num_classes) as validation,
     ):
-        folder = StateFolder(os.path.join(fn_args.custom_config["state_dir"], identity(fn_args, train, validation)))
-        with advice_on_memory(config.train):
+        states, name = fn_args.custom_config["state_dir"], identity(fn_args, train, validation)
+        remove_finished(states, keep=name)
+        folder = StateFolder(os.path.join(states, name))
+        with advice_on_exhaustion(config.train):
             state = Training(config, train, validation, folder, fn_args.model_run_dir).run()
         best = best_model(config, state)
         pictures = next(iter(input_pipeline.make_validation_batches(validation, panel_config(config))))
@@ -93,7 +96,7 @@ def run_fn(fn_args: FnArgs) -> None:
     best.save_weights(os.path.join(artifact, WEIGHTS_FILE))
     with tf.io.gfile.GFile(os.path.join(artifact, CONFIG_FILE), "w") as file:
         file.write(to_json(config))
-    folder.remove()
+    folder.finish()
 
 
 def identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore) -> str:
@@ -122,8 +125,8 @@ def mixed_precision() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def advice_on_memory(config: TrainConfig) -> Iterator[None]:
-    """Says in words what to do when a device's memory is exhausted.
+def advice_on_exhaustion(config: TrainConfig) -> Iterator[None]:
+    """Says in words what to do when a device's memory is exhausted, or a disk.
 
     Raises:
         TrainingError: it was.
@@ -131,6 +134,10 @@ def advice_on_memory(config: TrainConfig) -> Iterator[None]:
     try:
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        if any(text in str(error) for text in ("No space left on device", "Disk quota exceeded")):
+            raise TrainingError(
+                f"The disk is full: {error}. Make room and run the same command again: training goes on from its last epoch."
+            ) from error
         smaller = max(1, config.batch_size // 2)
         raise TrainingError(
             f"Memory ran out at a batch of {config.batch_size} pictures. Make it smaller, and keep the sum of its gradients: "
@@ -197,9 +204,11 @@ class Training:
         self.state = folder.load() or TrainingState(dropout=config.model.dropout)
         self._whole = registry.for_whole_pictures(self.loop.model, config.model)
         self._detail = ""
-        if self.state.epoch:
+        self._resumed_at = self.state.epoch
+        if self._resumed_at:
             self.loop.restore(self.state.arrays)
-            progress.report(self.state.epoch, config.train.epochs, "epochs", "going on from there", at_once=True)
+            text = "done by an interrupted run; going on from there"
+            progress.report(self._resumed_at, config.train.epochs, "epochs", text, at_once=True, before=self._resumed_at)
 
     def run(self) -> TrainingState:
         """Trains what epochs are left.
@@ -212,6 +221,8 @@ class Training:
         """
         config, state = self.config.train, self.state
         board = training_log.TensorBoardLog(self._log_dir)
+        if state.history:  # Of the epochs before an interruption.
+            training_log.write_history(state.history, self._log_dir)
         for row in state.history:
             board.write(row)
         validated = input_pipeline.make_validation_batches(self._validation, self._input)
@@ -244,15 +255,25 @@ class Training:
 
         def on_step(step: int, loss: float) -> None:
             self._check(loss, "loss", f"epoch {epoch + 1}, step {step + 1}")
-            where = f"epoch {epoch + 1}/{config.epochs}" + (f", {self._detail}" if self._detail else "")
-            progress.report(epoch * steps + step + 1, config.epochs * steps, "steps", where)
+            self._report(epoch * steps + step + 1, steps, f"epoch {epoch + 1}/{config.epochs}", self._detail)
 
         return self.loop.train(batches, on_step)
 
+    def _report(self, done: int, steps: int, *details: str) -> None:
+        """Counts the steps of all epochs, of which each has as many."""
+        total, before = self.config.train.epochs * steps, self._resumed_at * steps
+        progress.report(done, total, "steps", ", ".join(filter(None, details)), before=before)
+
     def _validate(self, batches: tf.data.Dataset) -> Measured:
         """Measures, and keeps the weights if they are the best so far."""
-        state = self.state
-        measured = self.loop.validate(batches, lambda step, loss: None)
+        state, epochs = self.state, self.config.train.epochs
+        steps = input_pipeline.steps_per_epoch(len(self._train), self.config.train.batch_size)
+        count = int(batches.cardinality())
+
+        def on_step(step: int, loss: float) -> None:
+            self._report(state.epoch * steps, steps, f"epoch {state.epoch}/{epochs}", f"validating {step + 1}/{count}")
+
+        measured = self.loop.validate(batches, on_step)
         self._check(measured[0], "validation loss", f"epoch {state.epoch}")
         score = float(np.nan_to_num(iou.mean_iou(measured[1])))  # No number where all is void.
         if score > state.best_score:
@@ -267,7 +288,7 @@ class Training:
         self._detail = f"loss {trained[0]:.3f}"
         if state.best_epoch:
             self._detail += f", best validation mean IoU {state.best_score:.3f} (epoch {state.best_epoch})"
-        progress.report(state.epoch, self.config.train.epochs, "epochs", self._detail)
+        progress.report(state.epoch, self.config.train.epochs, "epochs", self._detail, before=self._resumed_at)
         return row
 
     def _check(self, loss: float, name: str, where: str) -> None:

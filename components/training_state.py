@@ -3,8 +3,10 @@
 import dataclasses
 import io
 import json
+import logging
 import os
 import re
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ import tensorflow as tf
 
 _STATE_FILE = "state.json"
 _ARRAYS_FILE = "arrays.npz"
+_FINISHED_FILE = "finished"
+_DAMAGED = (ValueError, EOFError, zipfile.BadZipFile, tf.errors.NotFoundError)
 
 
 @dataclasses.dataclass
@@ -57,7 +61,8 @@ class StateFolder:
         name, best = f"epoch-{state.epoch:06d}", f"best-{state.best_epoch:06d}.npz"
         folder = os.path.join(self.folder, name)
         tf.io.gfile.makedirs(folder)
-        if state.best_weights and not tf.io.gfile.exists(os.path.join(self.folder, best)):
+        # An epoch that a kill interrupted may have left its best weights; elsewhere than on a CPU they are not quite these.
+        if state.best_weights and (state.best_epoch == state.epoch or not tf.io.gfile.exists(os.path.join(self.folder, best))):
             _write_arrays(os.path.join(self.folder, best), state.best_weights)
         _write_arrays(os.path.join(folder, _ARRAYS_FILE), state.arrays)
         facts = {
@@ -73,27 +78,55 @@ class StateFolder:
                 tf.io.gfile.remove(os.path.join(self.folder, other))
 
     def load(self) -> TrainingState | None:
-        """Returns the newest whole state, or None if there is none."""
+        """Returns the newest whole state, or None if there is none; what a power cut left of one counts as none."""
         if not tf.io.gfile.exists(self.folder):
             return None
         names = (name.rstrip("/") for name in tf.io.gfile.listdir(self.folder))
         for name in sorted((name for name in names if re.fullmatch(r"epoch-\d+", name)), reverse=True):
-            folder = os.path.join(self.folder, name)
-            if tf.io.gfile.exists(os.path.join(folder, _STATE_FILE)):
-                with tf.io.gfile.GFile(os.path.join(folder, _STATE_FILE)) as file:
-                    facts = json.load(file)
-                best = facts.pop("best")
-                return TrainingState(
-                    **facts,
-                    arrays=_read_arrays(os.path.join(folder, _ARRAYS_FILE)),
-                    best_weights=_read_arrays(os.path.join(self.folder, best)) if best else [],
-                )
+            if tf.io.gfile.exists(os.path.join(self.folder, name, _STATE_FILE)):
+                try:
+                    return self._read(name)
+                except _DAMAGED as error:
+                    logging.warning("%s cannot be read: %r", os.path.join(self.folder, name), error)
         return None
 
-    def remove(self) -> None:
-        """Drops everything: the training is done."""
-        if tf.io.gfile.exists(self.folder):
-            tf.io.gfile.rmtree(self.folder)
+    def _read(self, name: str) -> TrainingState:
+        with tf.io.gfile.GFile(os.path.join(self.folder, name, _STATE_FILE)) as file:
+            facts = json.load(file)
+        best = facts.pop("best")
+        return TrainingState(
+            **facts,
+            arrays=_read_arrays(os.path.join(self.folder, name, _ARRAYS_FILE)),
+            best_weights=_read_arrays(os.path.join(self.folder, best)) if best else [],
+        )
+
+    def finish(self) -> None:
+        """Says that all is done and exported. The state stays for `remove_finished`: the artifacts are not published yet."""
+        tf.io.gfile.makedirs(self.folder)
+        _write(os.path.join(self.folder, _FINISHED_FILE), b"")
+
+
+def remove_finished(parent: str, keep: str = "") -> None:
+    """Drops the states of trainings that have said to be finished.
+
+    To be called when their artifacts are published: a training that is killed between its end and that is run again, and then
+    only exports what the state has.
+
+    Args:
+        parent: the folder of all states.
+        keep: the name of one that stays.
+    """
+    for name in tf.io.gfile.listdir(parent) if tf.io.gfile.exists(parent) else ():
+        folder = os.path.join(parent, name.rstrip("/"))
+        if name.rstrip("/") == keep or not tf.io.gfile.exists(os.path.join(folder, _FINISHED_FILE)):
+            continue
+        for inner in tf.io.gfile.listdir(folder):
+            path = os.path.join(folder, inner.rstrip("/"))
+            if tf.io.gfile.isdir(path):
+                tf.io.gfile.rmtree(path)
+            elif inner != _FINISHED_FILE:  # It goes last: what a kill leaves behind is found again.
+                tf.io.gfile.remove(path)
+        tf.io.gfile.rmtree(folder)
 
 
 def _write_arrays(path: str, arrays: list[np.ndarray]) -> None:

@@ -115,7 +115,8 @@ class RunView(logging.Handler):
         else:
             progress = dataclasses.replace(progress, total=self._totals.get(progress.unit, 0))
         elapsed = time.monotonic() - self._started
-        left = elapsed * (progress.total - progress.done) / progress.done if progress.total and progress.done else 0.0
+        new = progress.done - progress.before
+        left = elapsed * (progress.total - progress.done) / new if progress.total and new else 0.0
         if progress.total and progress.done >= progress.total and progress.unit != self._finished:
             # What is counted next, for instance another split, starts here; its pace is not slowed by what was before.
             self._finished, self._started = progress.unit, time.monotonic()
@@ -124,6 +125,8 @@ class RunView(logging.Handler):
             self._bar.update(
                 self._task, description=rich.markup.escape(line), total=progress.total or None, completed=progress.done
             )
+            if record.levelno >= logging.WARNING:  # The bar's next state would hide it.
+                self.console.print(line, markup=False)
         elif record.levelno >= logging.WARNING or time.monotonic() - self._printed >= _QUIET_S:
             self._printed = time.monotonic()
             self.console.print(line, markup=False)
@@ -200,6 +203,12 @@ def show_result(console: rich.console.Console, summary: Summary) -> None:
         console.print(
             f"{summary.near_duplicates} pair(s) of pictures in two splits look alike, at which a score flatters: "
             f"{summary.paths['data report']}",
+            markup=False,
+        )
+    if summary.unfinished:
+        console.print(
+            f"{summary.unfinished} interrupted training(s) of other data, code or settings are kept, and go on when they are "
+            f"run again; what you will not go on with may be removed: {summary.paths['unfinished']}",
             markup=False,
         )
     executed = sum(step["status"] == "run" for step in summary.steps)

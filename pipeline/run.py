@@ -137,10 +137,13 @@ def _run_graph(
     config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView
 ) -> "tuple[DatasetSpec, dict[str, Step]]":
     view.start("importing TensorFlow and TFX")
+    from components import training_state
     from pipeline import datasets, runners  # Takes seconds, and prints: not before the output is redirected.
 
     def note(step: "Step") -> None:
         summary.steps.append({"name": step.name, "status": step.status, "seconds": round(step.seconds, 2)})
+        if step.name == "Trainer" and step.status != "failed":  # Its artifacts are published.
+            training_state.remove_finished(locations.unfinished)
         view.end(step.status, step.seconds)
 
     with runners.lock(locations.root), _no_arguments():
@@ -171,7 +174,7 @@ def _fill_in(
     """Reads metrics, verdict and places from what the components left."""
     from tfx.utils import path_utils
 
-    from components import evaluator, trainer, verdict
+    from components import evaluator, trainer, training_log, verdict
     from components.example_gen import QUARANTINE_FILE, REPORT_FILE, read_report
 
     evaluation = steps["Evaluator"].outputs["evaluation"][0]
@@ -191,6 +194,7 @@ def _fill_in(
     found = read_report(data_report)
     summary.listed, summary.generated, summary.quarantined = found.listed, found.generated, len(found.quarantined)
     summary.near_duplicates = len(found.near_duplicates)
+    summary.unfinished = len(os.listdir(locations.unfinished)) if os.path.isdir(locations.unfinished) else 0
     model_run = steps["Trainer"].outputs["model_run"][0].uri
     summary.paths |= {
         "trained": path_utils.serving_model_path(steps["Trainer"].outputs["model"][0].uri),
@@ -200,5 +204,8 @@ def _fill_in(
         "quarantine": os.path.join(quarantine, QUARANTINE_FILE),
         "data report": os.path.join(data_report, REPORT_FILE),
         "tensorboard": model_run,
+        "history": os.path.join(model_run, training_log.HISTORY_FILE),
         "picture": os.path.join(model_run, trainer.PICTURE_FILE),
     }
+    if summary.unfinished:
+        summary.paths["unfinished"] = locations.unfinished

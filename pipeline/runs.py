@@ -37,8 +37,9 @@ class Summary:
         generated: number of those that became examples.
         quarantined: number of those that are not used.
         near_duplicates: number of pairs of pictures in two splits that look alike.
+        unfinished: number of interrupted trainings, of other data, code or settings, that are kept.
         paths: log, metadata, trained (the candidate's SavedModel), models, evaluation, quarantine, data report, tensorboard,
-            picture.
+            history (a row an epoch), picture; unfinished, if there are any.
         peak_memory_bytes: of the process, or of its largest child.
         error: why it failed.
     """
@@ -59,6 +60,7 @@ class Summary:
     generated: int = 0
     quarantined: int = 0
     near_duplicates: int = 0
+    unfinished: int = 0
     paths: dict[str, str] = dataclasses.field(default_factory=dict)
     peak_memory_bytes: int = 0
     error: str | None = None

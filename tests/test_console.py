@@ -250,6 +250,20 @@ def test_time_to_go_of_what_is_counted_next_begins_where_the_last_was_done(clock
     assert stream.getvalue().splitlines()[-1] == "[ 1/10] ExampleGen  50/100 test pairs, about 20 s to go"
 
 
+def test_time_to_go_of_what_goes_on_leaves_out_what_an_earlier_run_did(clock: _Clock) -> None:
+    view, stream = _view()
+    view.start("[ 7/10] Trainer")
+    with view.listening():
+        clock.now += 5
+        progress.report(8, 12, "epochs", "going on from there", at_once=True, before=8)
+        clock.now += 25  # One epoch in 30 s: 3 more at 30 s each.
+        progress.report(9, 12, "epochs", before=8)
+    assert stream.getvalue().splitlines() == [
+        "[ 7/10] Trainer  8/12 epochs, going on from there",
+        "[ 7/10] Trainer  9/12 epochs, about 1 min 30 s to go",
+    ]
+
+
 @pytest.mark.parametrize(("done", "total"), [(0, 12), (5, 0), (12, 12), (13, 12)])
 def test_no_time_to_go_where_there_is_none_to_tell(clock: _Clock, done: int, total: int) -> None:
     view, stream = _view()
@@ -337,6 +351,17 @@ def test_terminal_shows_progress_at_once_and_text_in_brackets_as_it_is(clock: _C
     view.end("run", 30)
     assert "Train[red]er  3/12 epochs, [/x], about 1 min 30 s to go" in stream.getvalue()
     assert stream.getvalue().splitlines()[-1].endswith("[ 7/10] Train[red]er         run         30.0 s")
+
+
+def test_what_is_to_be_seen_at_once_stays_on_a_terminal(clock: _Clock) -> None:
+    view, stream = _terminal_view()
+    view.start("[ 7/10] Trainer")
+    with view.listening():
+        progress.report(8, 12, "epochs", "going on from [there]", at_once=True, before=8)
+        progress.report(100, 120, "steps", before=96)
+    view.end("run", 30)
+    shown = "[ 7/10] Trainer  8/12 epochs, going on from [there]\n"
+    assert shown in stream.getvalue().replace("\r", "").replace("\x1b[2K", "")
 
 
 def test_terminal_gets_its_cursor_back_after_an_error() -> None:
@@ -519,6 +544,13 @@ def test_quarantined_pairs_are_counted_and_their_list_named() -> None:
 def test_pictures_that_look_alike_are_counted_and_their_list_named() -> None:
     text = _result(_summary(near_duplicates=2, paths={"data report": "/r/report.json"}))
     assert "2 pair(s) of pictures in two splits look alike, at which a score flatters: /r/report.json\n" in text
+
+
+def test_interrupted_trainings_that_are_kept_are_counted_and_their_folder_named() -> None:
+    text = _result(_summary(unfinished=2, paths={"unfinished": "/r/unfinished"}))
+    assert "2 interrupted training(s) of other data, code or settings are kept" in text
+    assert "may be removed: /r/unfinished\n" in text
+    assert "interrupted" not in _result(_summary())
 
 
 @pytest.mark.parametrize("odd", ["[red]x", "[bold]/x", ":cat:", "long/" * 40])

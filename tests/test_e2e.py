@@ -3,24 +3,28 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import zlib
 
 import fake_datasets
+import h5py
 import numpy as np
 import PIL.Image
 import pytest
 
 from components.datasets.fake_voc import write_fake_voc
+from pipeline_config import MODELS, ModelConfig
 
 pytestmark = pytest.mark.e2e
 
 PROJECT = pathlib.Path(__file__).parents[1]
 SPLIT_SIZES = {"train": 24, "val": 21, "test": 21}
-SMALL = ["--preset=mini", "--epochs=1", "--set=model.filters=4", "--set=model.depth=2", "--set=evaluate.min_mean_iou=0"]
+SMALL = ["--preset=mini", "--epochs=3", "--set=model.filters=4", "--set=model.depth=2", "--set=evaluate.min_mean_iou=0"]
 STEPS = [
     "ExampleGen",
     "SchemaGen",
@@ -45,6 +49,21 @@ def vocseg(*arguments: str | os.PathLike, code: pathlib.Path = PROJECT) -> subpr
     command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(code), "CUDA_VISIBLE_DEVICES": "-1"}
     return subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
+def start(*arguments: str | os.PathLike) -> subprocess.Popen:
+    """Starts the command line, and does not wait for it."""
+    command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "CUDA_VISIBLE_DEVICES": "-1"}
+    return subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Kills a process group that was started, and waits for it."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def run(root: pathlib.Path, *arguments: str, code: pathlib.Path = PROJECT) -> dict:
@@ -114,6 +133,7 @@ def test_output_has_steps_then_table_then_verdict_then_places_and_no_chatter(fir
     assert "WARNING" not in first["stdout"]
     assert pathlib.Path(first["paths"]["log"]).stat().st_size > 1000
     assert pathlib.Path(first["paths"]["picture"]).is_file()
+    assert pathlib.Path(first["paths"]["history"]).read_text().startswith("epoch,")
 
 
 def test_second_run_executes_nothing_and_pushes_nothing(
@@ -140,6 +160,62 @@ def test_comments_and_time_stamps_execute_nothing(first: dict, root: pathlib.Pat
     for path in data.rglob("*.png"):
         os.utime(path, (1, 1))
     assert executed(run(root, *SMALL, f"--data={data}", code=code)) == []
+
+
+def weights(summary: dict) -> dict[str, bytes]:
+    """Returns the trained weights by name."""
+    arrays: dict[str, bytes] = {}
+    with h5py.File(pathlib.Path(summary["paths"]["trained"]).parent / "Format-Keras/model.weights.h5") as file:
+        file.visititems(lambda name, item: arrays.update({name: item[()].tobytes()} if isinstance(item, h5py.Dataset) else {}))
+    return arrays
+
+
+def test_run_killed_while_it_trains_goes_on_and_ends_with_the_weights_of_an_unbroken_run_elsewhere(
+    first: dict, data: pathlib.Path, tmp_path: pathlib.Path
+):
+    process = start("run", *SMALL, f"--data={data}", "--root", tmp_path)
+    while not list(tmp_path.glob("unfinished/*/epoch-*/state.json")):
+        assert process.poll() is None
+        time.sleep(0.002)
+    kill(process)
+    [state] = (tmp_path / "unfinished").iterdir()
+    again = run(tmp_path, *SMALL, f"--data={data}")
+    assert re.search(r"Trainer  [12]/3 epochs, done by an interrupted run; going on from there\n", again["stdout"])
+    assert executed(again) == AFTER_TRAINER
+    # Beam has written the records of the two roots in orders of its own.
+    assert weights(again) == weights(first) and len(weights(first)) > 10
+    assert pathlib.Path(again["paths"]["history"]).read_text().count("\n") == 1 + 3
+    assert not state.exists() and list(state.parent.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def root_of_architectures(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("architectures")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in ("unet_original", "fcn8s") else pytest.mark.soak) for name in MODELS]
+)
+def test_every_architecture_is_trained_exported_evaluated_and_answers_a_picture_of_any_size(
+    name: str, root_of_architectures: pathlib.Path, data: pathlib.Path
+):
+    size = ModelConfig(name=name).nearest_size(64)
+    settings = {"model.name": name, "model.filters": 4, "transform.height_px": size, "transform.width_px": size}
+    settings["evaluate.min_mean_iou"] = 1  # None is blessed, so that none becomes another's baseline.
+    arguments = [f"--set={field}={value}" for field, value in settings.items()]
+    summary = run(root_of_architectures, "--preset=mini", "--epochs=1", *arguments, "--set=model.depth=4", f"--data={data}")
+    assert "Trainer" in executed(summary) and "Evaluator" in executed(summary)
+    assert summary["metrics"]["example_count"] == SPLIT_SIZES["test"]
+    assert summary["metrics"]["mean_iou"] > 0
+
+    import tensorflow as tf  # Takes seconds, and only these tests need it.
+
+    served = tf.saved_model.load(summary["paths"]["trained"]).signatures["serving_default"]
+    picture = np.random.default_rng(0).integers(0, 256, (333, 500, 3), np.uint8)
+    answer = served(images=tf.io.encode_jpeg(picture)[tf.newaxis])
+    assert answer["error"].numpy().tolist() == [b""]
+    mask = tf.io.decode_png(answer["mask"][0]).numpy()
+    assert mask.shape == (333, 500, 1) and mask.max() < 21
 
 
 AFTER_TRAINER = ["Trainer", "Evaluator", "Pusher"]
@@ -353,17 +429,12 @@ def test_voc2007_scores_equal_an_independent_evaluation(shared_data: pathlib.Pat
 
 
 def kill_after(seconds: float, *arguments: str | os.PathLike) -> int | None:
-    """Starts a run, kills its process group after a while, and returns its exit status, or None where it was killed."""
-    command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(PROJECT), "CUDA_VISIBLE_DEVICES": "-1"}
-    process = subprocess.Popen(
-        command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    """Starts a run, kills it after a while, and returns its exit status, or None where it was killed."""
+    process = start(*arguments)
     try:
         return process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill(process)
         return None
 
 

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import textwrap
@@ -19,7 +20,7 @@ from fake_records import CLASS_NAMES, SIZE_PX, make_record, write_records, write
 from tensorboard.compat.proto import event_pb2
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components import features, input_pipeline, trainer, training_log
+from components import features, input_pipeline, progress, trainer, training_log, training_state
 from components.errors import TrainingError
 from components.models import registry
 from components.models.encoders import efficientnet_lite0
@@ -157,8 +158,32 @@ def test_tensorboard_has_a_panel_of_each_epoch(trained: pathlib.Path) -> None:
     assert steps == [1, 2]
 
 
-def test_finished_training_leaves_no_state(trained: pathlib.Path) -> None:
-    assert list((trained / "unfinished").iterdir()) == []
+def test_finished_training_leaves_its_state_until_it_is_published(
+    tmp_path: pathlib.Path, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer.run_fn(_fn_args(tmp_path, records))
+    arguments = _fn_args(tmp_path, records)
+    arguments.serving_model_dir, arguments.model_run_dir = str(tmp_path / "again/Format-Serving"), str(tmp_path / "run-2")
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingLoop, "train", lambda *_: pytest.fail("It was trained again."))
+        trainer.run_fn(arguments)
+    first, again = ((tmp_path / folder / trainer.CONFIG_FILE).read_text() for folder in ("model", "again"))
+    assert first == again
+    first, again = ((tmp_path / folder / training_log.HISTORY_FILE).read_text() for folder in ("run", "run-2"))
+    assert first == again and _scalars(tmp_path / "run/train") == _scalars(tmp_path / "run-2/train")
+    training_state.remove_finished(str(tmp_path / "unfinished"))
+    assert list((tmp_path / "unfinished").iterdir()) == []
+
+
+def test_next_training_drops_the_state_of_a_finished_one_and_keeps_that_of_an_interrupted_one(
+    tmp_path: pathlib.Path, records: Records
+) -> None:
+    states = tmp_path / "unfinished"
+    for name in ("finished", "interrupted"):
+        StateFolder(str(states / name)).save(TrainingState(epoch=1, arrays=[np.ones(1)]))
+    StateFolder(str(states / "finished")).finish()
+    trainer.run_fn(_fn_args(tmp_path, records, _with(epochs=1)))
+    assert sorted(path.name for path in states.iterdir() if len(path.name) < 32) == ["interrupted"]
 
 
 @contextlib.contextmanager
@@ -352,9 +377,55 @@ def test_poisoned_weights_end_the_run_at_the_first_step(tmp_path: pathlib.Path, 
 def test_exhausted_memory_ends_with_advice_in_words() -> None:
     with (
         pytest.raises(TrainingError, match=r"batch of 4 pictures.*train\.batch_size=2 --set train\.accumulate_steps=2"),
-        trainer.advice_on_memory(CONFIG.train),
+        trainer.advice_on_exhaustion(CONFIG.train),
     ):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[4,1024,1024,64]")
+
+
+def test_full_disk_is_told_from_exhausted_memory() -> None:
+    # As tf.io.gfile says it; a write to /dev/full would show it, but a test has no business in /dev.
+    error = tf.errors.ResourceExhaustedError(None, None, "/data/unfinished/1a/arrays.npz.partial; No space left on device")
+    with (
+        pytest.raises(TrainingError, match=r"^The disk is full: /data/unfinished/.*run the same command again"),
+        trainer.advice_on_exhaustion(CONFIG.train),
+    ):
+        raise error
+
+
+def test_validation_pictures_that_are_all_void_leave_the_first_epoch(tmp_path: pathlib.Path, records: Records) -> None:
+    void = make_record(np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8), np.full((SIZE_PX, SIZE_PX), 255, np.uint8), "0.jpg")
+    other = dataclasses.replace(records, validation=write_records(tmp_path / "void.gz", [void]))
+    state = _fit(tmp_path, other, _with(epochs=2))
+    assert (state.epoch, state.best_epoch, state.best_score) == (2, 1, 0)
+
+
+def test_progress_counts_steps_says_when_it_validates_and_from_where_it_goes_on(
+    tmp_path: pathlib.Path, records: Records, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", progress.LOGGER.name):
+        _fit(tmp_path, records, _with(epochs=2))
+    lines = [re.sub(r"loss .*", "...", record.getMessage()) for record in caplog.records]
+    assert lines == [
+        "1/6 steps, epoch 1/2",
+        "2/6 steps, epoch 1/2",
+        "3/6 steps, epoch 1/2",
+        "3/6 steps, epoch 1/2, validating 1/2",
+        "3/6 steps, epoch 1/2, validating 2/2",
+        "1/2 epochs, ...",
+        "4/6 steps, epoch 2/2, ...",
+        "5/6 steps, epoch 2/2, ...",
+        "6/6 steps, epoch 2/2, ...",
+        "6/6 steps, epoch 2/2, validating 1/2",
+        "6/6 steps, epoch 2/2, validating 2/2",
+        "2/2 epochs, ...",
+    ]
+    assert "best validation mean IoU" in caplog.messages[-1]
+    caplog.clear()
+    with caplog.at_level("INFO", progress.LOGGER.name):
+        _fit(tmp_path, records, _with(epochs=3))
+    assert caplog.messages[0] == "2/3 epochs, done by an interrupted run; going on from there"
+    assert caplog.messages[1].startswith("7/9 steps, epoch 3/3")
+    assert [record.progress.before for record in caplog.records[:2]] == [2, 6]  # Those took this run no time.
 
 
 @pytest.mark.parametrize("classes", [("object",), ("background", "object")])

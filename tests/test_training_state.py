@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from components import training_state
-from components.training_state import StateFolder, TrainingState
+from components.training_state import StateFolder, TrainingState, remove_finished
 
 
 def _state(epoch: int, best_epoch: int = 1) -> TrainingState:
@@ -62,12 +62,46 @@ def test_newest_state_replaces_the_one_before(place: str) -> None:
     assert sorted(name.rstrip("/") for name in tf.io.gfile.listdir(place)) == ["best-000010.npz", "epoch-000010"]
 
 
-def test_finished_training_leaves_nothing(place: str) -> None:
+def test_best_weights_of_an_epoch_that_was_not_ended_are_replaced(place: str) -> None:
     folder = StateFolder(place)
     folder.save(_state(1))
-    folder.remove()
-    folder.remove()
+    tf.io.gfile.copy(f"{place}/best-000001.npz", f"{place}/best-000002.npz")  # Epoch 2 was killed before its state was whole...
+    folder.save(_state(2, best_epoch=2))  # ...and is trained again.
+    loaded = folder.load()
+    assert loaded is not None and _same(loaded, _state(2, best_epoch=2))
+
+
+@pytest.mark.parametrize("file", ["epoch-000002/state.json", "epoch-000002/arrays.npz", "best-000002.npz"])
+@pytest.mark.parametrize("length", [None, 0, 40])
+def test_damaged_state_counts_as_none(place: str, file: str, length: int | None) -> None:
+    folder = StateFolder(place)
+    folder.save(_state(2, best_epoch=2))
+    with tf.io.gfile.GFile(f"{place}/{file}", "rb") as whole:
+        content = whole.read()
+    tf.io.gfile.remove(f"{place}/{file}")
+    if length is not None:
+        with tf.io.gfile.GFile(f"{place}/{file}", "wb") as damaged:
+            damaged.write(content[:length])
+    assert folder.load() is None
+    folder.save(_state(1))  # And the training begins anew.
+    loaded = folder.load()
+    assert loaded is not None and _same(loaded, _state(1))
+
+
+def test_finished_training_leaves_nothing_once_it_is_published(place: str) -> None:
+    parent = place.rpartition("/")[0]
+    finished, under_way = StateFolder(place), StateFolder(f"{parent}/other")
+    for folder in (finished, under_way):
+        folder.save(_state(1))
+    finished.finish()
+    assert finished.load() is not None  # Until it is published, it may be needed.
+    remove_finished(parent, keep="1a")
+    assert finished.load() is not None
+    remove_finished(parent)
+    remove_finished(parent)
     assert not tf.io.gfile.exists(place)
+    assert under_way.load() is not None
+    remove_finished(f"{place}/nowhere")
 
 
 class _Killed(BaseException):
@@ -114,3 +148,34 @@ def test_kill_at_any_write_leaves_the_state_before_or_the_new_one(
             break
     assert outcomes[0] == 1 and outcomes[-1] == 2
     assert len(outcomes) > 5
+
+
+def test_kill_in_the_removal_leaves_what_is_removed_later(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for moment in range(20):
+        parent = tmp_path / str(moment)
+        folder = StateFolder(str(parent / "1a"))
+        folder.save(_state(1))
+        folder.finish()
+        countdown = [moment]
+
+        def dying(original: Any, countdown: list[int] = countdown) -> Any:
+            def call(path: str) -> None:
+                if countdown[0] == 0:
+                    raise _Killed
+                countdown[0] -= 1
+                original(path)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in ("rmtree", "remove"):
+                patch.setattr(training_state.tf.io.gfile, name, dying(getattr(tf.io.gfile, name)))
+            try:
+                remove_finished(str(parent))
+            except _Killed:
+                folder.load()  # Whatever is left is no error.
+            else:
+                break
+        remove_finished(str(parent))
+        assert list(parent.iterdir()) == []
+    assert moment == 3
