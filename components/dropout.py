@@ -50,14 +50,15 @@ def set_rate(model: keras.Model, rate: float) -> bool:
     return bool(changed)
 
 
-def reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
-    """Makes the masks of an epoch depend on nothing but the seed, the epoch, the step in it and the layer's place.
+def reseed(model: keras.Model, seed: int, epoch: int) -> None:
+    """Makes what the layers draw depend on nothing but the seed, the epoch, the step in it and the layer's place.
 
     Args:
         model: whose layers are seeded.
         seed: of the training, not negative.
         epoch: that begins, from 0.
     """
-    for place, layer in enumerate(layers(model)):
+    generators = [generator for layer in model._flatten_layers() for generator in layer._seed_generators]
+    for place, generator in enumerate(generators):
         state = np.random.SeedSequence((seed, epoch, place)).generate_state(2)
-        layer.seed_generator.state.assign(state.astype(np.int64) >> 1)  # The generators of all backends hold 31 bits.
+        generator.state.assign(state.astype(np.int64) >> 1)  # The generators of all backends hold 31 bits.

@@ -28,6 +28,11 @@ class InputConfig:
     devices: int = 1
     margin_px: int = 0
 
+    @property
+    def filled_size(self) -> int:
+        """The next size of a batch that gives each device as many pictures."""
+        return -(-self.batch_size // self.devices) * self.devices
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -128,7 +133,7 @@ def make_training_batches(
         epoch: from 0.
         weights: float [N], see `plan_epoch`.
     """
-    plan = plan_epoch(len(store), config.batch_size, seed, epoch, weights)
+    plan = plan_epoch(len(store), config.filled_size, seed, epoch, weights)
 
     def load(index: tf.Tensor, partner: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = _vary(*_read(store, index, config.transform), config, seeds)
@@ -138,20 +143,26 @@ def make_training_batches(
         return to_network(image, _without_margin(label, config.margin_px))
 
     drawn = tf.data.Dataset.from_tensor_slices((plan.indices, plan.partners, plan.seeds))
-    return _batch(drawn.map(load, tf.data.AUTOTUNE, deterministic=True), config)
+    examples = drawn.map(load, tf.data.AUTOTUNE, deterministic=True)
+    return examples.batch(config.filled_size).prefetch(tf.data.AUTOTUNE)
 
 
 def make_validation_batches(store: RecordStore, config: InputConfig) -> tf.data.Dataset:
     """Returns batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]) in the order of the keys, not varied.
 
-    The last batch may be smaller. With a margin, images are mirrored beyond their borders.
+    The last batch may be smaller. With a margin, images are mirrored beyond their borders. Where several devices share a batch,
+    it is filled up to equal shares, as they demand; the filling counts nowhere.
     """
 
     def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = _read(store, index, config.transform)
         return to_network(_mirror(image, config.margin_px), label)
 
-    return _batch(tf.data.Dataset.range(len(store)).map(load, tf.data.AUTOTUNE, deterministic=True), config)
+    examples = tf.data.Dataset.range(len(store)).map(load, tf.data.AUTOTUNE, deterministic=True)
+    batches = examples.batch(config.batch_size)
+    if config.devices > 1:
+        batches = batches.map(lambda images, labels: fill_up(images, labels, config.filled_size))
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def _read(store: RecordStore, index: tf.Tensor, config: TransformConfig) -> tuple[tf.Tensor, tf.Tensor]:
@@ -162,6 +173,8 @@ def _read(store: RecordStore, index: tf.Tensor, config: TransformConfig) -> tupl
 def _vary(image: tf.Tensor, label: tf.Tensor, config: InputConfig, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Augments a picture; with a margin, both come back larger by it, mirrored and void beyond the picture's border."""
     margin = config.margin_px
+    if not margin:
+        return augment.augment(image, label, config.augment, seed)
     label = tf.pad(label, [[margin, margin]] * 2, constant_values=features.IGNORE_LABEL)
     crop = dataclasses.replace(
         config.augment,
@@ -181,18 +194,6 @@ def _mirror(image: tf.Tensor, margin_px: int) -> tf.Tensor:
 
 def _without_margin(label: tf.Tensor, margin_px: int) -> tf.Tensor:
     return label[margin_px:-margin_px, margin_px:-margin_px] if margin_px else label
-
-
-def _batch(examples: tf.data.Dataset, config: InputConfig) -> tf.data.Dataset:
-    """Batches examples; where several devices share a batch, it is filled up to equal shares, as they demand.
-
-    The filling counts in no metric and no loss, but weakens a step in which a device gets only that.
-    """
-    batches = examples.batch(config.batch_size)
-    if config.devices > 1:
-        filled_size = -(-config.batch_size // config.devices) * config.devices
-        batches = batches.map(lambda images, labels: fill_up(images, labels, filled_size))
-    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def fill_up(images: tf.Tensor, labels: tf.Tensor, batch_size: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -116,11 +116,9 @@ class _Update(keras.optimizers.Optimizer):
         return self._learning_rate(self.iterations)
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
-        return grads_and_vars  # They are summed before they are shortened.
+        return grads_and_vars  # Whoever calls us has summed them.
 
     def _backend_apply_gradients(self, grads: list[Any], trainable_variables: list[keras.Variable]) -> None:
-        pairs = super()._all_reduce_sum_gradients(list(zip(grads, trainable_variables, strict=True)))
-        grads = [gradient for gradient, _ in pairs]
         if self.gradient_accumulation_steps:
             sums = [self._accumulated_gradients[self._get_variable_index(v)] for v in trainable_variables]
             self._backend_increment_gradient_accumulators(grads, sums)

@@ -138,12 +138,26 @@ def advice_on_exhaustion(config: TrainConfig) -> Iterator[None]:
             raise TrainingError(
                 f"The disk is full: {error}. Make room and run the same command again: training goes on from its last epoch."
             ) from error
-        smaller = max(1, config.batch_size // 2)
+        halves = (
+            f"Halve it, and add up the gradients of two: --set train.batch_size={config.batch_size // 2} "
+            f"--set train.accumulate_steps={config.accumulate_steps * 2}; or train"
+        )
+        advice = halves if config.batch_size > 1 else "Train"
         raise TrainingError(
-            f"Memory ran out at a batch of {config.batch_size} pictures. Make it smaller, and keep the sum of its gradients: "
-            f"--set train.batch_size={smaller} --set train.accumulate_steps={config.accumulate_steps * 2}; or train on smaller "
-            "crops: --set augment.crop_height_px=... --set augment.crop_width_px=..."
+            f"Memory ran out at a batch of {config.batch_size}. {advice} on smaller crops: "
+            "--set augment.crop_height_px=... --set augment.crop_width_px=..."
         ) from error
+
+
+def input_config(config: TrainerConfig, devices: int) -> InputConfig:
+    """Returns the form of the batches that so many devices share."""
+    return InputConfig(
+        transform=config.transform,
+        augment=config.augment,
+        batch_size=config.train.batch_size,
+        devices=devices,
+        margin_px=config.model.margin_px,
+    )
 
 
 def panel_config(config: TrainerConfig) -> InputConfig:
@@ -168,7 +182,7 @@ def make_loop(config: TrainerConfig, store: RecordStore) -> TrainingLoop:
     with mixed_precision(), strategy.scope():
         model = registry.build(config.model, len(config.class_names))
         encoder = model.get_layer("encoder").trainable_variables if config.model.has_encoder else ()
-        steps = input_pipeline.steps_per_epoch(len(store), train.batch_size)
+        steps = input_pipeline.steps_per_epoch(len(store), input_config(config, strategy.num_replicas_in_sync).filled_size)
         rule = optimizer.make_optimizer(train, steps, encoder)
         if keras.config.dtype_policy().name == "mixed_float16":
             rule = keras.optimizers.LossScaleOptimizer(rule)
@@ -193,17 +207,12 @@ class Training:
         self.config, self._train, self._validation, self._folder = config, train, validation, folder
         self._log_dir = log_dir
         self.loop = make_loop(config, train)
-        self._input = InputConfig(
-            transform=config.transform,
-            augment=config.augment,
-            batch_size=config.train.batch_size,
-            devices=self.loop.devices,
-            margin_px=config.model.margin_px,
-        )
+        self._input = input_config(config, self.loop.devices)
         self._weights = input_pipeline.balanced_weights(train.pixels) if config.train.balance_classes else None
         self.state = folder.load() or TrainingState(dropout=config.model.dropout)
         self._whole = registry.for_whole_pictures(self.loop.model, config.model)
         self._detail = ""
+        self._reported = 0.0
         self._resumed_at = self.state.epoch
         if self._resumed_at:
             self.loop.restore(self.state.arrays)
@@ -240,16 +249,17 @@ class Training:
             board.write(row)
             training_log.write_history(state.history, self._log_dir)
             scores = [row["val_mean_iou"] for row in state.history if "val_mean_iou" in row]
-            state.dropout = dropout.next_rate(state.dropout, scores, config.dropout_rise)
+            if config.dropout_rise:
+                state.dropout = dropout.next_rate(state.dropout, scores, config.dropout_rise)
             state.arrays = self.loop.arrays()
             self._folder.save(state)
         return state
 
     def _train_epoch(self) -> Measured:
         config, epoch = self.config.train, self.state.epoch
-        if dropout.set_rate(self.loop.model, self.state.dropout):
+        if config.dropout_rise and dropout.set_rate(self.loop.model, self.state.dropout):
             self.loop.retrace()
-        dropout.reseed_dropout(self.loop.model, config.seed, epoch)
+        dropout.reseed(self.loop.model, config.seed, epoch)
         batches = input_pipeline.make_training_batches(self._train, self._input, config.seed, epoch, self._weights)
         steps = int(batches.cardinality())
 
@@ -260,14 +270,17 @@ class Training:
         return self.loop.train(batches, on_step)
 
     def _report(self, done: int, steps: int, *details: str) -> None:
-        """Counts the steps of all epochs, of which each has as many."""
+        """Counts the steps of all epochs, of which each has as many; says so once a second."""
+        if time.monotonic() - self._reported < 1:
+            return
+        self._reported = time.monotonic()
         total, before = self.config.train.epochs * steps, self._resumed_at * steps
         progress.report(done, total, "steps", ", ".join(filter(None, details)), before=before)
 
     def _validate(self, batches: tf.data.Dataset) -> Measured:
         """Measures, and keeps the weights if they are the best so far."""
         state, epochs = self.state, self.config.train.epochs
-        steps = input_pipeline.steps_per_epoch(len(self._train), self.config.train.batch_size)
+        steps = input_pipeline.steps_per_epoch(len(self._train), self._input.filled_size)
         count = int(batches.cardinality())
 
         def on_step(step: int, loss: float) -> None:
@@ -283,7 +296,8 @@ class Training:
     def _log(self, seconds: float, trained: Measured, measured: Measured | None) -> dict[str, float]:
         state = self.state
         rate = float(self.loop.optimizer.learning_rate)
-        row = training_log.make_row(state.epoch, rate, state.dropout, seconds, trained, measured, self.config.class_names)
+        dropped = state.dropout if self.config.train.dropout_rise else None
+        row = training_log.make_row(state.epoch, rate, dropped, seconds, trained, measured, self.config.class_names)
         state.history.append(row)
         self._detail = f"loss {trained[0]:.3f}"
         if state.best_epoch:

@@ -18,7 +18,7 @@ HISTORY_FILE = "history.csv"
 def make_row(
     epoch: int,
     learning_rate: float,
-    dropout: float,
+    dropout: float | None,
     seconds: float,
     train: tuple[float, np.ndarray],
     validation: tuple[float, np.ndarray] | None,
@@ -29,13 +29,14 @@ def make_row(
     Args:
         epoch: epochs done.
         learning_rate: at its end.
-        dropout: its rate.
+        dropout: its rate, if that rises.
         seconds: that it took.
         train: mean loss, and confusion matrix int64 [C, C] of the varied pictures as they were learnt.
         validation: the same of the validation split, if it was measured.
         class_names: C of them.
     """
-    row = {"epoch": epoch, "learning_rate": learning_rate, "dropout": dropout, "seconds": round(seconds, 2)}
+    row: dict[str, Any] = {"epoch": epoch, "learning_rate": learning_rate, "seconds": round(seconds, 2)}
+    row |= {} if dropout is None else {"dropout": dropout}
     row |= {"loss": train[0], "mean_iou": iou.mean_iou(train[1])}
     if validation:
         row |= {"val_loss": validation[0], "val_mean_iou": iou.mean_iou(validation[1])}

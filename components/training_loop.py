@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components import iou_tensorflow
+from components import features, iou_tensorflow
 from components.optimizer import averaged
 
 Measured = tuple[float, np.ndarray]
@@ -65,6 +65,8 @@ class TrainingLoop:
             loss = self._share(labels, logits)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, [weight.value for weight in weights])
+        # Summed before the optimizer sees them: whether they are finite, and how long, is then the same on each device.
+        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return loss, iou_tensorflow.confusion_matrix(labels, logits)
 
@@ -73,8 +75,11 @@ class TrainingLoop:
         return self._share(labels, logits), iou_tensorflow.confusion_matrix(labels, logits)
 
     def _share(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Returns a device's share of the batch's loss; the shares of all devices add up to it."""
-        return tf.reduce_mean(self._loss.call(labels, logits)) / self._strategy.num_replicas_in_sync
+        """Returns a device's share of the batch's loss, by its part of the pixels that count; all shares add up to the loss."""
+        loss = tf.reduce_mean(self._loss.call(labels, logits))
+        counted = tf.reduce_sum(tf.cast(labels != features.IGNORE_LABEL, tf.float32))
+        total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, counted)
+        return loss * tf.math.divide_no_nan(counted, total)
 
     def train(self, batches: tf.data.Dataset, on_step: Callable[[int, float], None]) -> Measured:
         """Learns from each batch once.
@@ -90,7 +95,7 @@ class TrainingLoop:
         return self._measure(self._validation_step, batches, on_step)
 
     def _measure(self, step: Callable, batches: tf.data.Dataset, on_step: Callable[[int, float], None]) -> Measured:
-        weighted, total = 0.0, np.zeros((1, 1), np.int64)
+        weighted, total = 0.0, np.zeros((self.model.output_shape[-1],) * 2, np.int64)
         for number, (images, labels) in enumerate(self._strategy.experimental_distribute_dataset(batches)):
             loss, matrix = (result.numpy() for result in step(images, labels))
             weighted += float(loss) * matrix.sum()
@@ -107,7 +112,7 @@ class TrainingLoop:
         return averaged(self.optimizer)
 
     def arrays(self) -> list[np.ndarray]:
-        """Returns all that a step reads and changes: the network's weights, and what the optimizer remembers."""
+        """Returns the network's weights, and what the optimizer remembers; dropout is seeded anew each epoch."""
         return [np.asarray(variable) for variable in self._variables()]
 
     def restore(self, arrays: list[np.ndarray]) -> None:

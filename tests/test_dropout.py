@@ -99,7 +99,7 @@ def test_model_that_is_not_compiled_takes_the_rate_too() -> None:
 
 
 def _masks(model: keras.Model, seed: int, epoch: int, steps: int = 2) -> list[np.ndarray]:
-    dropout.reseed_dropout(model, seed, epoch)
+    dropout.reseed(model, seed, epoch)
     return [np.array(output) for _ in range(steps) for output in model(ONES, training=True)]
 
 
@@ -122,6 +122,6 @@ def test_masks_differ_between_steps_layers_epochs_and_seeds() -> None:
 def test_model_without_dropout_needs_no_seed() -> None:
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
-    dropout.reseed_dropout(model, 0, 0)
+    dropout.reseed(model, 0, 0)
     dropout.set_rate(model, 0.5)
     assert dropout.layers(model) == []

@@ -376,7 +376,7 @@ def test_poisoned_weights_end_the_run_at_the_first_step(tmp_path: pathlib.Path, 
 
 def test_exhausted_memory_ends_with_advice_in_words() -> None:
     with (
-        pytest.raises(TrainingError, match=r"batch of 4 pictures.*train\.batch_size=2 --set train\.accumulate_steps=2"),
+        pytest.raises(TrainingError, match=r"batch of 4\..*train\.batch_size=2 --set train\.accumulate_steps=2"),
         trainer.advice_on_exhaustion(CONFIG.train),
     ):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[4,1024,1024,64]")
