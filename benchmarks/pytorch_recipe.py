@@ -81,7 +81,7 @@ def import_libraries():
 
 
 def build_network():
-    """Returns encoder and decoder with fresh weights, in evaluation mode for good: so the batch statistics are frozen."""
+    """Returns encoder and decoder with fresh weights, in evaluation mode: the encoder stays so, its statistics are frozen."""
     network = nn.ModuleDict({"encoder": build_encoder(), "decoder": build_decoder()})
     return network.to(memory_format=torch.channels_last).eval()
 
@@ -117,10 +117,10 @@ def build_decoder():
     """Returns the decoder's layers, initialised as Keras does."""
     decoder = nn.ModuleDict(
         {
-            "stride32": nn.Sequential(nn.Conv2d(320, 128, 1, bias=False), group_norm(128)),
-            "stride16": nn.Sequential(nn.Conv2d(112, 128, 1, bias=False), group_norm(128)),
-            "stride8": nn.Sequential(nn.Conv2d(40, 48, 1, bias=False), group_norm(48)),
-            "stride4": nn.Sequential(nn.Conv2d(24, 32, 1, bias=False), group_norm(32)),
+            "stride32": nn.Sequential(nn.Conv2d(320, 128, 1, bias=False), normalise(128)),
+            "stride16": nn.Sequential(nn.Conv2d(112, 128, 1, bias=False), normalise(128)),
+            "stride8": nn.Sequential(nn.Conv2d(40, 48, 1, bias=False), normalise(48)),
+            "stride4": nn.Sequential(nn.Conv2d(24, 32, 1, bias=False), normalise(32)),
             "context": nn.Sequential(*convolve(128, 128), *convolve(128, 128, dilation=2)),
             "finer": nn.Sequential(*convolve(128 + 48, 96)),
             "finest": nn.Sequential(*convolve(96 + 32, 64)),
@@ -138,12 +138,8 @@ def build_decoder():
 
 def convolve(channels, out, dilation=1):
     yield nn.Conv2d(channels, out, 3, padding=dilation, dilation=dilation, bias=False)
-    yield group_norm(out)
+    yield normalise(out)
     yield nn.ReLU()
-
-
-def group_norm(channels):
-    return nn.GroupNorm(16, channels, eps=1e-3)
 
 
 def load_pretrained(encoder):
@@ -342,6 +338,7 @@ class Training:
         self._network = build_network()
         load_pretrained(self._network["encoder"])
         self.average = copy.deepcopy(self._network).requires_grad_(False)
+        self._network["decoder"].train()
         self._optimizer = make_optimizer(self._network, config.train)
         self._steps = math.ceil(len(self._images) / config.train.batch_size)  # An epoch.
 
@@ -372,6 +369,8 @@ class Training:
         with torch.no_grad():
             for average, weight in zip(self.average.parameters(), self._network.parameters(), strict=True):
                 average.lerp_(weight, 1 - old)
+            for copied, statistics in zip(self.average.buffers(), self._network.buffers(), strict=True):
+                copied.copy_(statistics)
         return loss.item()
 
 
