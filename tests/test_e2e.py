@@ -170,16 +170,22 @@ def weights(summary: dict) -> dict[str, bytes]:
     return arrays
 
 
+@pytest.fixture(scope="module")
+def second_root(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """One in which what comes before Transform is done once for several tests."""
+    return tmp_path_factory.mktemp("second_root")
+
+
 def test_run_killed_while_it_trains_goes_on_and_ends_with_the_weights_of_an_unbroken_run_elsewhere(
-    first: dict, data: pathlib.Path, tmp_path: pathlib.Path
+    first: dict, data: pathlib.Path, second_root: pathlib.Path
 ):
-    process = start("run", *SMALL, f"--data={data}", "--root", tmp_path)
-    while not list(tmp_path.glob("unfinished/*/epoch-*/state.json")):
+    process = start("run", *SMALL, f"--data={data}", "--root", second_root)
+    while not list(second_root.glob("unfinished/*/epoch-*/state.json")):
         assert process.poll() is None
         time.sleep(0.002)
     kill(process)
-    [state] = (tmp_path / "unfinished").iterdir()
-    again = run(tmp_path, *SMALL, f"--data={data}")
+    [state] = (second_root / "unfinished").iterdir()
+    again = run(second_root, *SMALL, f"--data={data}")
     assert re.search(r"Trainer  [12]/3 epochs, done by an interrupted run; going on from there\n", again["stdout"])
     assert executed(again) == AFTER_TRAINER
     # Beam has written the records of the two roots in orders of its own.
@@ -188,22 +194,17 @@ def test_run_killed_while_it_trains_goes_on_and_ends_with_the_weights_of_an_unbr
     assert not state.exists() and list(state.parent.iterdir()) == []
 
 
-@pytest.fixture(scope="module")
-def root_of_architectures(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return tmp_path_factory.mktemp("architectures")
-
-
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in ("unet_original", "fcn8s") else pytest.mark.soak) for name in MODELS]
 )
 def test_every_architecture_is_trained_exported_evaluated_and_answers_a_picture_of_any_size(
-    name: str, root_of_architectures: pathlib.Path, data: pathlib.Path
+    name: str, second_root: pathlib.Path, data: pathlib.Path
 ):
     size = ModelConfig(name=name).nearest_size(64)
     settings = {"model.name": name, "model.filters": 4, "transform.height_px": size, "transform.width_px": size}
-    settings["evaluate.min_mean_iou"] = 1  # None is blessed, so that none becomes another's baseline.
+    settings["evaluate.min_mean_iou"] = 1  # None is blessed: none becomes another's baseline.
     arguments = [f"--set={field}={value}" for field, value in settings.items()]
-    summary = run(root_of_architectures, "--preset=mini", "--epochs=1", *arguments, "--set=model.depth=4", f"--data={data}")
+    summary = run(second_root, "--preset=mini", "--epochs=1", *arguments, "--set=model.depth=4", f"--data={data}")
     assert "Trainer" in executed(summary) and "Evaluator" in executed(summary)
     assert summary["metrics"]["example_count"] == SPLIT_SIZES["test"]
     assert summary["metrics"]["mean_iou"] > 0
