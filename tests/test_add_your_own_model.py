@@ -54,6 +54,6 @@ def test_one_file_and_one_line_make_a_model(tmp_path: pathlib.Path) -> None:
     assert source.count(begin) == 1 and line.count("\n") == 1
     (tmp_path / "pipeline_config.py").write_text(source.replace(begin, begin + line))
     table = _run(tmp_path, "-m", "pipeline", "model", "shallow", "--summary", "--plot", "shallow.png")
-    assert 'Model: "shallow"' in table
+    assert "shallow, drawn: shallow.png" in table and "logits" in table
     assert (tmp_path / "shallow.png").exists()
     _run(tmp_path, "-c", textwrap.dedent(TRY))
