@@ -211,6 +211,14 @@ def test_logits_are_float32_where_layers_compute_in_float16(config: ModelConfig)
 
 
 @EACH
+def test_architecture_has_dropout_and_an_encoder_where_it_is_registered_so(config: ModelConfig) -> None:
+    model = registry.build(dataclasses.replace(config, dropout=0.45), 3)
+    rates = {layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)}
+    assert rates == ({0.45} if MODELS[config.name].has_dropout else set())
+    assert ("encoder" in [layer.name for layer in model.layers]) == MODELS[config.name].on_encoder
+
+
+@EACH
 def test_each_architecture_builds_at_unknown_and_at_known_sizes(config: ModelConfig) -> None:
     size = config.nearest_size(64)
     side = size + 2 * config.margin_px
