@@ -138,19 +138,33 @@ class AugmentConfig:
         _require(0 <= self.hue <= 0.5, f"augment.hue lies in 0..0.5; got {self.hue}.")
 
 
-MODELS: dict[str, int | None] = {
-    "unet": None,
-    "unet_strided": 64,
-    "unet_original": None,
-    "fcn32s": 32,
-    "fcn16s": 32,
-    "fcn8s": 32,
-    "unet_pretrained": 32,
-    "deeplabv3plus": 32,
-}
-"""The architectures, files of `components/models`, each with the stride of its sizes in pixels; None: 2**model.depth."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What is known of an architecture before it is built.
 
-_ON_ENCODERS = ("unet_pretrained", "deeplabv3plus")
+    Attributes:
+        stride_px: heights and widths that fit lie this far apart; None: 2**model.depth.
+        on_encoder: it stands on an encoder, which it names "encoder".
+        has_dropout: it has layers whose rate is model.dropout.
+    """
+
+    stride_px: int | None = None
+    on_encoder: bool = False
+    has_dropout: bool = False
+
+
+MODELS: dict[str, Architecture] = {
+    "unet": Architecture(has_dropout=True),
+    "unet_strided": Architecture(stride_px=64),
+    "unet_original": Architecture(has_dropout=True),
+    "fcn32s": Architecture(stride_px=32, has_dropout=True),
+    "fcn16s": Architecture(stride_px=32, has_dropout=True),
+    "fcn8s": Architecture(stride_px=32, has_dropout=True),
+    "unet_pretrained": Architecture(stride_px=32, on_encoder=True),
+    "deeplabv3plus": Architecture(stride_px=32, on_encoder=True, has_dropout=True),
+}
+"""The architectures, files of `components/models`."""
+
 _ENCODERS = ("efficientnet_lite0", "mobilenet_v2", "efficientnet_v2_b0", "resnet50")
 
 
@@ -216,12 +230,12 @@ class ModelConfig:
     @property
     def has_encoder(self) -> bool:
         """Whether the architecture stands on an encoder."""
-        return self.name in _ON_ENCODERS
+        return MODELS[self.name].on_encoder
 
     @property
     def stride_px(self) -> int:
         """Heights and widths that fit lie this far apart."""
-        return MODELS[self.name] or 2**self.depth
+        return MODELS[self.name].stride_px or 2**self.depth
 
     @property
     def offset_px(self) -> int:
@@ -263,7 +277,7 @@ class TrainConfig:
         encoder_rate_factor: what the encoder's rate is of the learning rate (unet_pretrained, deeplabv3plus).
         schedule: of the learning rate after the warm-up: constant; poly, to 0 by a power; or cosine, to 0.
         poly_power: the power of poly.
-        warmup_epochs: over which the rate rises linearly from 0.
+        warmup_epochs: over which the rate rises linearly from 0; a training that ends within them never reaches its peak.
         weight_decay: decoupled, of kernels only (adamw, sgd).
         momentum: of sgd, 0..1.
         clip_norm: gradients are shortened to this norm, over all weights; 0: they are not.
@@ -318,10 +332,6 @@ class TrainConfig:
         _require(
             self.weight_decay == 0 or self.optimizer != "adam",
             f"train.weight_decay={self.weight_decay:g} does nothing with train.optimizer=adam. Set train.optimizer=adamw.",
-        )
-        _require(
-            self.warmup_epochs < self.epochs,
-            f"train.warmup_epochs must be below train.epochs; got {self.warmup_epochs} of {self.epochs}.",
         )
         _require(
             "cross_entropy" in (name for _, name in self.loss_terms)
@@ -418,22 +428,38 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         """Checks what concerns two stages."""
-        offset = f" and {self.model.offset_px} more" if self.model.offset_px else ""
+        self._check_sizes()
+        if self.train.dropout_rise:
+            dropping = ", ".join(name for name, architecture in MODELS.items() if architecture.has_dropout)
+            _require(
+                MODELS[self.model.name].has_dropout,
+                f"train.dropout_rise raises the rate of dropout, of which {self.model.name} has none. "
+                f"Set train.dropout_rise=0, or model.name to one that has: {dropping}.",
+            )
+            _require(
+                self.model.dropout > 0,
+                "train.dropout_rise raises model.dropout, which is 0. Set model.dropout=0.5, for instance.",
+            )
+
+    def _check_sizes(self) -> None:
+        """Names all sizes that do not go with the architecture at once."""
         sizes = {
             "transform.height_px": self.transform.height_px,
             "transform.width_px": self.transform.width_px,
-            "augment.crop_height_px": self.augment.crop_height_px or self.transform.height_px,
-            "augment.crop_width_px": self.augment.crop_width_px or self.transform.width_px,
+            # A crop of 0 is Transform's size, and mended with it.
+            "augment.crop_height_px": self.augment.crop_height_px,
+            "augment.crop_width_px": self.augment.crop_width_px,
         }
-        for name, size in sizes.items():
-            _require(
-                self.model.fits(size),
-                f"{name} must be a multiple of {self.model.stride_px}{offset} for the model {self.model.name}; got {size}. "
-                f"Use {self.model.nearest_size(size)}.",
-            )
-        _require(
-            self.train.dropout_rise == 0 or self.model.dropout > 0,
-            "train.dropout_rise raises model.dropout, which is 0. Set model.dropout=0.5, for instance.",
+        wrong = {name: size for name, size in sizes.items() if size and not self.model.fits(size)}
+        if not wrong:
+            return
+        offset = f" and {self.model.offset_px} more" if self.model.offset_px else ""
+        fitting = {name: self.model.nearest_size(size) for name, size in wrong.items()}
+        use = " ".join(f"--set {name}={size}" for name, size in fitting.items())
+        raise ConfigError(
+            f"{', '.join(wrong)} must be {'a multiple' if len(wrong) == 1 else 'multiples'} of {self.model.stride_px}{offset} "
+            f"for the model {self.model.name}; got {', '.join(map(str, wrong.values()))}. "
+            f"Use {', '.join(map(str, fitting.values()))}: {use}"
         )
 
 

@@ -20,8 +20,8 @@ class Server(tf.Module):
     """The signatures over a trained network.
 
     Args:
-        model: from float [B, H, W, 3] in [0, 1] to logits [B, H, W, C], on float32; of a network with a margin, what
-            `registry.for_whole_pictures` makes of it.
+        model: from float [B, H, W, 3] in [0, 1] to logits [B, H, W, C], on float32; what `registry.for_whole_pictures` makes of
+            a network takes any H and W.
         transform: the network's size; pictures are brought to it as in training.
         serving: limits.
     """
@@ -44,7 +44,7 @@ class Server(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
     def logits(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Float [N, H, W, 3] in [0, 1], H and W such as the model takes, to `logits` float [N, H, W, C]."""
+        """Float [N, H, W, 3] in [0, 1], of any H and W that the model takes, to `logits` float [N, H, W, C]."""
         return {"logits": self._call(images)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])

@@ -229,9 +229,14 @@ def _config(arguments: argparse.Namespace) -> int:
 
 def _model(arguments: argparse.Namespace) -> int:
     preset = pipeline_config.preset(arguments.preset)
-    assignments = _assignments(arguments.set) | {"model.name": arguments.name}
+    assignments = _assignments(arguments.set)
+    other = assignments.setdefault("model.name", arguments.name)
+    if other != arguments.name:
+        raise VocsegError(f"Two models are asked for: {arguments.name}, and --set model.name={other}. Leave that out.")
     # By themselves: a size that does not fit the architecture is rounded.
     stages = pipeline_config.override_stages(preset, assignments)
+    if idle := stages.keys() - {"model", "transform"}:
+        raise VocsegError(f"A model does not depend on {', '.join(sorted(idle))}: --set takes model.* and transform.* here.")
     from pipeline.model import describe
 
     summary = arguments.summary or not arguments.plot

@@ -7,6 +7,7 @@ import math
 import os
 import pathlib
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -140,6 +141,23 @@ class RunView(logging.Handler):
         if self._bar:
             self._bar.stop()
             self._bar = None
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[str]:
+    """Shows progress of a command that is no run, on the standard error, and keeps the libraries' chatter away.
+
+    Args:
+        what: is done, a word.
+
+    Yields:
+        A folder for what the command needs only while it lasts.
+    """
+    with tempfile.TemporaryDirectory() as folder, output_to(pathlib.Path(folder, "log.txt"), shown=2) as stream:
+        view = RunView(stream)
+        with view.listening():
+            view.start(what)
+            yield folder
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -1,13 +1,10 @@
 """`vocseg data`: checks a data set, guesses its description, draws it."""
 
-import contextlib
 import json
 import os
 import pathlib
 import shlex
 import sys
-import tempfile
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import rich.console
@@ -16,7 +13,7 @@ import rich.text
 
 from components.errors import DataError, VocsegError
 from pipeline import console
-from pipeline.locations import write_file
+from pipeline.locations import check_writable, write_output
 from pipeline.run import check_folder, check_span
 
 if TYPE_CHECKING:
@@ -28,20 +25,6 @@ NOT_CLEAN = 3
 
 _SHOWN = 50
 """Problems that the terminal gets to see; JSON has them all."""
-
-
-@contextlib.contextmanager
-def _working(what: str) -> Iterator[str]:
-    """Shows progress of a command that is no run, on the standard error, and keeps the libraries' chatter away.
-
-    Yields:
-        A folder for what the command needs only while it lasts.
-    """
-    with tempfile.TemporaryDirectory() as folder, console.output_to(pathlib.Path(folder, "log.txt"), shown=2) as stream:
-        view = console.RunView(stream)
-        with view.listening():
-            view.start(what)
-            yield folder
 
 
 def _check_source(data: str, span: str = "newest") -> None:
@@ -69,8 +52,8 @@ def check(data: str, named: str, span: str, json_path: str | None) -> int:
     """
     _check_source(data, span)
     if json_path not in (None, "-"):
-        _check_writable(str(json_path), "--json")
-    with _working("reading") as folder:
+        check_writable(str(json_path), "--json")
+    with console.working("reading") as folder:
         import apache_beam as beam
 
         from components.datasets import builder as builders
@@ -95,19 +78,8 @@ def check(data: str, named: str, span: str, json_path: str | None) -> int:
     else:
         _show(found, notes, oddities, refusal)
         if json_path:
-            _write(json_path, f"{text}\n".encode(), "--json")
+            write_output(json_path, f"{text}\n".encode(), "--json")
     return 0 if clean else NOT_CLEAN
-
-
-def _check_writable(path: str, option: str) -> None:
-    """Fails at once over a path that could not be written at the end.
-
-    Raises:
-        VocsegError: its folder does not exist or cannot be written to, or the path is a folder.
-    """
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK) or os.path.isdir(path):
-        raise VocsegError(f"{option}: {path} cannot be written. Give the path of a file in a folder that exists.")
 
 
 def _refusal(found: "Report") -> str:
@@ -119,18 +91,6 @@ def _refusal(found: "Report") -> str:
     except DataError as error:
         return str(error)
     return ""
-
-
-def _write(path: str, content: bytes, option: str, hint: str = "Give another path.") -> None:
-    """Writes a file.
-
-    Raises:
-        VocsegError: it cannot be written; names the option that said where, and what to do.
-    """
-    try:
-        write_file(path, content)
-    except OSError as error:
-        raise VocsegError(f"{option}: {path} cannot be written: {error.strerror}. {hint}") from error
 
 
 def _show(found: "Report", notes: list[str], oddities: list[str], refusal: str) -> None:
@@ -229,13 +189,13 @@ def init(data: str, output: str | None) -> None:
     path = pathlib.Path(output or os.path.join(data, SPEC_FILE))
     if path.exists():
         raise VocsegError(f"{path} exists. Give --output another path, or move it away.")
-    with _working("looking"):
+    with console.working("looking"):
         from components.datasets.guess import guess
 
         guessed = guess(data)
     text = to_toml(guessed.spec)
     notes = "".join(f"# {note}\n" for note in guessed.notes)
-    _write(str(path), f"{notes}\n{text}".encode(), "--output", "Give another path: --output FILE.")
+    write_output(str(path), f"{notes}\n{text}".encode(), "--output", "Give another path: --output FILE.")
     spec = f" --spec {shlex.quote(str(path))}" if output else ""
     print(f"{notes}\n{text}\nWritten to {path}. Correct it where it is wrong. To try it:")
     print(f"  vocseg data check {shlex.quote(data)}{spec}")
@@ -270,11 +230,11 @@ def show(
         VocsegError: the picture cannot be written, or the configuration varies nothing.
     """
     _check_source(data, span)
-    _check_writable(output, "--output")
+    check_writable(output, "--output")
     for option, number in (("--count", count), ("--variants", variants)):
         if number < 1:
             raise VocsegError(f"{option} must be at least 1; got {number}.")
-    with _working("drawing") as folder:
+    with console.working("drawing") as folder:
         if augmented:
             _check_varies(augmented)
         from components.datasets import builder as builders
@@ -296,7 +256,7 @@ def show(
         raise DataError(f"None of the pairs that were chosen can be read:\n  {shown}")
     for line in (*notes, *unreadable):
         print(line, file=sys.stderr)
-    _write(output, encode_png(sheet), "--output")
+    write_output(output, encode_png(sheet), "--output")
     print(f"{len(chosen) - len(unreadable)} pairs of {spec.name}: {output}")
 
 

@@ -10,6 +10,7 @@ import uuid
 
 from components.datasets.digests import DIGESTS_FILE
 from components.datasets.files import is_remote
+from components.errors import VocsegError
 from pipeline_config import PipelineConfig
 
 
@@ -98,6 +99,40 @@ def _absolute(path: str) -> str:
 def _folder_name(folder: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9_]+", "_", folder.rpartition("/")[2]).strip("_") or "data"
     return f"{readable}-{hashlib.sha256(folder.encode()).hexdigest()[:6]}"
+
+
+def check_writable(path: str, option: str) -> None:
+    """Fails at once over a path that could not be written at the end.
+
+    Args:
+        path: of a local file.
+        option: of the command line that said it.
+
+    Raises:
+        VocsegError: its folder does not exist or cannot be written to, or the path is something else than a file.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    taken = os.path.exists(path) and not os.path.isfile(path)  # A folder, or a device in whose place a file would be put.
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK) or taken:
+        raise VocsegError(f"{option}: {path} cannot be written. Give the path of a file in a folder that exists.")
+
+
+def write_output(path: str, content: bytes, option: str, hint: str = "Give another path.") -> None:
+    """Writes what a command was asked for, whole or not at all.
+
+    Args:
+        path: of a local file.
+        content: all of it.
+        option: of the command line that said the path.
+        hint: what to do where it cannot be written.
+
+    Raises:
+        VocsegError: it cannot be written.
+    """
+    try:
+        write_file(path, content)
+    except OSError as error:
+        raise VocsegError(f"{option}: {path} cannot be written: {error.strerror}. {hint}") from error
 
 
 def write_file(path: str, content: bytes) -> None:

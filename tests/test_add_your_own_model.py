@@ -50,10 +50,10 @@ def test_one_file_and_one_line_make_a_model(tmp_path: pathlib.Path) -> None:
     file, line = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     (tmp_path / "components" / "models" / "shallow.py").write_text(file)
     source = (ROOT / "pipeline_config.py").read_text()
-    begin = "MODELS: dict[str, int | None] = {\n"
+    begin = "MODELS: dict[str, Architecture] = {\n"
     assert source.count(begin) == 1 and line.count("\n") == 1
     (tmp_path / "pipeline_config.py").write_text(source.replace(begin, begin + line))
     table = _run(tmp_path, "-m", "pipeline", "model", "shallow", "--summary", "--plot", "shallow.png")
-    assert 'Model: "shallow"' in table
+    assert "shallow, drawn: shallow.png" in table and "logits" in table
     assert (tmp_path / "shallow.png").exists()
     _run(tmp_path, "-c", textwrap.dedent(TRY))

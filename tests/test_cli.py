@@ -17,6 +17,7 @@ import pytest
 import pipeline_config
 from components import features, serving
 from components.errors import VocsegError
+from components.models import registry
 from pipeline import cli, run, runs
 from pipeline.cli import main
 from pipeline.runs import Summary
@@ -340,33 +341,47 @@ def test_model_prints_the_table_of_layers_at_the_presets_size(capsys: pytest.Cap
     assert main(["model", "unet", *SMALL, "--classes", "5"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
-    assert 'Model: "unet"' in captured.out
-    assert "(None, 64, 64, 3)" in captured.out and "(None, 64, 64, 5)" in captured.out
-    assert "Total params: " in captured.out
+    assert "unet" in captured.out
+    assert "64 x 64 x 3" in captured.out and "64 x 64 x 5" in captured.out
+
+
+def test_piped_table_of_a_model_is_whole_and_alone(tmp_path: pathlib.Path) -> None:
+    done = _vocseg("model", "deeplabv3plus", "--preset", "mini", "--plot", "net.png", "--summary")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = {row[0]: row[1:] for row in _rows(done.stdout)}
+    # 256 channels to 21 classes, with biases; 3x3 of 304 = 256 + 48 channels, each by itself, without.
+    assert rows["logits"][:3] == ["Conv2D 1x1", "16 x 16 x 21", "5,397"]
+    assert rows[rows["logits"][3]][:2] == ["ReLU", "16 x 16 x 256"]
+    assert rows["concatenate_1"][:2] == ["Concatenate", "16 x 16 x 304"]
+    depthwise = next(row for row in rows.values() if row[3] == "concatenate_1")
+    assert depthwise == ["DepthwiseConv2D 3x3", "16 x 16 x 304", "2,736", "concatenate_1"]
+    assert re.search(r"^3,912,869 parameters, of which 3,\d{3},\d{3} are learnt$", done.stdout, re.MULTILINE)
+    assert done.stdout.endswith("deeplabv3plus, drawn: net.png\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.png"]
 
 
 def test_model_rounds_a_size_that_does_not_fit_the_architecture(capsys: pytest.CaptureFixture) -> None:
     # Mini's 64 at depth 3: logits of 8 * 7 + 4 = 60 or 68; Python rounds 7.5 to even. The margin is 6 * 8 - 4.
     assert main(["model", "unet_original", *SMALL, "--summary"]) == 0
     table = capsys.readouterr().out
-    assert "(None, 156, 156, 3)" in table and "(None, 68, 68, 21)" in table
+    assert "156 x 156 x 3" in table and "68 x 68 x 21" in table
 
 
 def test_model_needs_no_weights_of_an_encoder(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: pytest.fail("it downloads"))
     assert main(["model", "unet_pretrained", "--set", "model.encoder=mobilenet_v2"]) == 0
-    assert "encoder (Encoder)" in capsys.readouterr().out
+    assert ["encoder", "Encoder"] in [row[:2] for row in _rows(capsys.readouterr().out)]
 
 
 def test_model_is_drawn_and_then_the_table_is_not_printed(capsys: pytest.CaptureFixture, tmp_path: pathlib.Path) -> None:
     assert main(["model", "unet", *SMALL, "--plot", "unet.png"]) == 0
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "")
+    assert (captured.out, captured.err) == ("unet, drawn: unet.png\n", "")
     assert [path.name for path in tmp_path.iterdir()] == ["unet.png"]
     with PIL.Image.open(tmp_path / "unet.png") as image:
         assert (image.format, image.mode) == ("PNG", "RGB")
     assert main(["model", "unet", *SMALL, "--plot", "unet.png", "--summary"]) == 0
-    assert 'Model: "unet"' in capsys.readouterr().out
+    assert "64 x 64 x 3" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -377,11 +392,17 @@ def test_model_is_drawn_and_then_the_table_is_not_printed(capsys: pytest.Capture
         (["unet", "--preset", "minni"], ["no preset 'minni'", "Did you mean mini"]),
         (["unet", "--set", "model.filtres=3"], ["no field 'model.filtres'", "model.filters"]),
         (["unet", "--set", "model.filters"], ["--set takes FIELD=VALUE"]),
+        (["unet", "--set", "model.name=fcn8s"], ["Two models are asked for: unet, and --set model.name=fcn8s"]),
+        (["unet", "--set", "train.epochs=3", "--set", "augment.flip=true"], ["does not depend on augment, train", "model.*"]),
         (["unet", "--set", "model.activation=reluu"], ["Keras has no activation 'reluu'"]),
         (["unet", "--set", "model.head=sigmoid"], ["model.head=sigmoid is for two classes"]),
         (["unet", "--classes", "1"], ["--classes must be at least 2; got 1"]),
-        (["unet", *SMALL, "--plot", "nowhere/unet.png"], ["--plot: nowhere/unet.png cannot be written: No such file"]),
-        (["unet", *SMALL, "--plot", "."], ["--plot: . cannot be written: "]),
+        (
+            ["unet", *SMALL, "--plot", "nowhere/unet.png"],
+            ["--plot: nowhere/unet.png cannot be written", "a folder that exists"],
+        ),
+        (["unet", *SMALL, "--plot", "unet.svg"], ["--plot draws a PNG", "got unet.svg"]),
+        (["unet", *SMALL, "--plot", "."], ["--plot draws a PNG", "got ."]),
     ],
     ids=lambda value: " ".join(value) if value[0].startswith(("unet", "zzz")) else "",
 )
@@ -392,6 +413,15 @@ def test_model_that_cannot_be_shown_is_explained(
     for text in expected:
         assert text in message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_model_may_be_named_twice_alike(capsys: pytest.CaptureFixture) -> None:
+    assert main(["model", "unet", *SMALL, "--set", "model.name=unet"]) == 0
+
+
+def test_path_of_the_drawing_is_looked_at_before_the_network_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "build", lambda *_, **__: pytest.fail("it builds"))
+    assert main(["model", "unet", *SMALL, "--plot", "nowhere/unet.png"]) == 1
 
 
 # runs.

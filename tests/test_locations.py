@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 
-from pipeline.locations import Locations, locate
+from components.errors import VocsegError
+from pipeline.locations import Locations, check_writable, locate, write_output
 from pipeline_config import ConfigError, override, preset
 
 
@@ -130,3 +131,21 @@ def test_given_name_that_is_a_path_never_leaves_its_folder(name: str) -> None:
     models = os.path.normpath(locate(config, "/r", None).models)
     assert os.path.dirname(models) == "/r/models"
     assert os.path.basename(models).startswith("mini.")
+
+
+@pytest.mark.parametrize("path", ["nowhere/x.png", "folder", "pipe"])
+def test_path_that_could_not_be_written_at_the_end_is_refused_at_once(tmp_path: pathlib.Path, path: str) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(VocsegError, match=rf"--plot: .*{path} cannot be written"):
+        check_writable(str(tmp_path / path), "--plot")
+
+
+def test_output_that_cannot_be_written_leaves_nothing_and_names_its_option(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(VocsegError, match=r"--plot: .*folder cannot be written: Is a directory. Give another path."):
+        write_output(str(tmp_path / "folder"), b"x", "--plot")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    check_writable(str(tmp_path / "x.png"), "--plot")
+    write_output(str(tmp_path / "x.png"), b"x", "--plot")
+    assert (tmp_path / "x.png").read_bytes() == b"x"

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import pathlib
+import re
 import sys
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+import pipeline_config
 from components import iou, losses, models
 from components.datasets.fake_voc import draw_pair
 from components.models import names, registry
@@ -21,6 +23,7 @@ def _on_encoder(name: str) -> ModelConfig:
     return ModelConfig(name=name, encoder_weights="none", frozen_batch_norm=False)
 
 
+GUIDE = pathlib.Path(pipeline_config.__file__).parent / "docs" / "training.md"
 TINY = ModelConfig(filters=2, depth=2, dropout=0.0)
 ON_ENCODERS = [_on_encoder(name) for name in ("unet_pretrained", "deeplabv3plus")]
 SMALL = [
@@ -179,6 +182,19 @@ def test_every_file_that_builds_an_architecture_is_registered_and_no_other() -> 
         assert importlib.import_module(names.module_of(name)).__name__ == f"components.models.{name}"
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_guide_has_the_parameters_and_settings_of_each_architecture(name: str) -> None:
+    (row,) = re.findall(rf"^\| `{name}` \|.*\| ([\d,]+) \| (.*) \|$", GUIDE.read_text(), re.MULTILINE)
+    with keras.StatelessScope(initialize_variables=False):
+        bare = ModelConfig(name=name, encoder_weights="none", frozen_batch_norm=False)
+        assert row[0] == f"{registry.build(bare, 21).count_params():,}"
+    keras.utils.clear_session()  # Else Keras would make room for the weights when it next can.
+    used = re.search(r"config: uses (.*?)\.\n", importlib.import_module(names.module_of(name)).build.__doc__, re.DOTALL)
+    settings = {field.name for field in dataclasses.fields(ModelConfig)}
+    documented = settings & set(re.findall(r"\w+", used[1] if used else ""))
+    assert row[1] == "the same" or set(re.findall(r"\w+", row[1])) == documented
+
+
 FILES = sorted(pathlib.Path(models.__file__).parent.rglob("*.py"))
 
 
@@ -196,18 +212,27 @@ def test_architecture_imports_neither_tensorflow_nor_what_imports_it(path: pathl
 
 
 @EACH
-def test_logits_are_float32_where_layers_compute_in_float16(config: ModelConfig) -> None:
+@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+def test_logits_are_float32_where_layers_compute_in_float16(config: ModelConfig, head: str) -> None:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = registry.build(config, 3)
+        model = registry.build(dataclasses.replace(config, head=head), 2)
     finally:
         keras.config.set_dtype_policy(before)
     side = 64 + 2 * config.margin_px
     assert model(np.zeros((1, side, side, 3), np.float32)).dtype == "float32"
     hidden = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
     assert (hidden.compute_dtype, hidden.kernel.dtype) == ("float16", "float32")
-    assert model.output.dtype == "float32"
+    assert (model.output.dtype, model.output.shape[-1]) == ("float32", 2)
+
+
+@EACH
+def test_architecture_has_dropout_and_an_encoder_where_it_is_registered_so(config: ModelConfig) -> None:
+    model = registry.build(dataclasses.replace(config, dropout=0.45), 3)
+    rates = {layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)}
+    assert rates == ({0.45} if MODELS[config.name].has_dropout else set())
+    assert ("encoder" in [layer.name for layer in model.layers]) == MODELS[config.name].on_encoder
 
 
 @EACH

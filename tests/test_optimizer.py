@@ -54,6 +54,17 @@ def test_poly_begins_to_fall_after_the_warm_up() -> None:
     assert rates == pytest.approx([0.05, 0.1, 0.1, 0.075, 0.05, 0.025])
 
 
+def test_training_that_ends_within_the_warm_up_only_rises() -> None:
+    # Two updates an epoch: the warm-up has six, of which four are made.
+    for schedule in ("constant", "poly", "cosine"):
+        rates = _rates([0, 1, 2, 3], 2, epochs=2, warmup_epochs=3, schedule=schedule)
+        assert rates == pytest.approx([0.1 / 6, 0.2 / 6, 0.3 / 6, 0.4 / 6])
+
+
+def test_warm_up_as_long_as_the_training_ends_at_the_rate() -> None:
+    assert _rates([0, 1, 2], 3, epochs=1, warmup_epochs=1, schedule="poly") == pytest.approx([0.1 / 3, 0.2 / 3, 0.1])
+
+
 def test_cosine_falls_to_zero_after_the_last_update() -> None:
     # Thirds of the way: (1 + cos 60 degrees) / 2 = 0.75, and 0.25.
     assert _rates([0, 2, 3, 4, 6], 3, epochs=2, schedule="cosine") == pytest.approx([0.1, 0.075, 0.05, 0.025, 0], abs=1e-8)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.models import overlap_tile, registry
+from components.models import registry
 from components.models.overlap_tile import OverlapTile
 from pipeline_config import ModelConfig
 
@@ -135,22 +135,24 @@ def test_tiles_overlap_no_more_than_they_must() -> None:
         assert len(sizes) == tiles, (height, width)
 
 
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        (4, [2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1]),
-        (2, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]),
-        (1, [0] * 12),
-    ],
-)
-def test_mirror_repeats_where_the_picture_is_smaller_than_the_margin(size: int, expected: list[int]) -> None:
-    assert np.asarray(overlap_tile._mirror(keras.ops.arange(-4, 8), size)).tolist() == expected
+def test_tiles_are_no_larger_than_their_number_asks_for() -> None:
+    model = OverlapTile(_network(4), _config(4))
+    # 404 = 25 strides of 16, and 4; the largest tile has 24. Two tiles need 13 of them: 13 * 16 + 4.
+    assert {
+        size: (tile, np.asarray(begins).tolist()) for size in (388, 404, 405, 3) for tile, begins in [model._tiles(size)]
+    } == {
+        388: (388, [0]),
+        404: (212, [0, 192]),
+        405: (212, [0, 208]),  # 26 strides.
+        3: (4, [0]),
+    }
 
 
-def test_other_architectures_answer_for_themselves() -> None:
-    config = ModelConfig(filters=2, depth=2)
-    model = registry.build(config, 3)
-    assert registry.for_whole_pictures(model, config) is model
+@pytest.mark.parametrize(("tile_px", "use"), [(101, 100), (4, 20), (0, 20), (-12, 20)])
+def test_tile_that_does_not_fit_is_refused(tile_px: int, use: int) -> None:
+    with pytest.raises(ValueError, match=rf"tile_px must be a multiple of 16 and 4 more; got {tile_px}. Use {use}"):
+        OverlapTile(_network(4), _config(4), tile_px)
+    assert OverlapTile(_network(4), _config(4), use)
 
 
 def test_sigmoid_head_keeps_its_two_channels() -> None:

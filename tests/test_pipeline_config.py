@@ -34,12 +34,14 @@ CHOICES = {
     "train.schedule": "cosine",
     "model.encoder_weights": "weights.h5",
 }
+# Each field has an effect there: dropout can rise, and there is an encoder.
+BASE = override(preset("voc2007"), {"model.name": "deeplabv3plus"})
 SETTABLE = [name for name in pipeline_config.fields(preset("voc2007")) if "." in name]
 
 
 def _changed(name: str) -> tuple[str, object]:
     """Returns a text for a field, and the value that it stands for; both differ from the default and lie in range."""
-    value = pipeline_config.fields(preset("voc2007"))[name]
+    value = pipeline_config.fields(BASE)[name]
     if isinstance(value, bool):
         return str(not value).lower(), not value
     if isinstance(value, int):
@@ -110,8 +112,8 @@ def test_overriding_nothing_changes_nothing() -> None:
 @pytest.mark.parametrize("name", SETTABLE)
 def test_field_at_every_stage_is_settable_from_text(name: str) -> None:
     text, value = _changed(name)
-    before = pipeline_config.fields(preset("voc2007"))
-    after = pipeline_config.fields(override(preset("voc2007"), {name: text}))
+    before = pipeline_config.fields(BASE)
+    after = pipeline_config.fields(override(BASE, {name: text}))
     assert before[name] != value
     assert after == before | {name: value}
     assert type(after[name]) is type(before[name])
@@ -273,7 +275,10 @@ def test_coupled_fields_that_are_invalid_one_by_one_are_valid_together() -> None
 @pytest.mark.parametrize("field", ["height_px", "width_px"])
 def test_size_that_is_no_multiple_of_the_stride_suggests_one_that_works(field: str, depth: int, size: int, use: int) -> None:
     stride = 2**depth
-    with pytest.raises(ConfigError, match=rf"transform.{field} must be a multiple of {stride} .*; got {size}. Use {use}\.$"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"transform.{field} must be a multiple of {stride} .*; got {size}. Use {use}: --set transform\.{field}={use}$",
+    ):
         override(preset("voc2007"), {"model.name": "unet", "model.depth": str(depth), f"transform.{field}": str(size)})
     settings = {"model.name": "unet", "model.depth": str(depth), f"transform.{field}": str(use)}
     suggested = override(preset("voc2007"), settings)
@@ -296,7 +301,7 @@ def test_json_round_trip_equals(name: str) -> None:
 @pytest.mark.parametrize("stage", [f.name for f in dataclasses.fields(pipeline_config.PipelineConfig) if f.name != "preset"])
 def test_json_round_trip_of_a_single_stage_equals(stage: str) -> None:
     changes = {name: _changed(name)[0] for name in SETTABLE if name.startswith(f"{stage}.")}
-    config = getattr(override(preset("voc2007"), changes), stage)
+    config = getattr(override(BASE, changes), stage)
     assert pipeline_config.from_json(type(config), pipeline_config.to_json(config)) == config
 
 
@@ -361,20 +366,55 @@ def test_importing_the_configuration_imports_nothing_heavy(heavy: str) -> None:
 )
 def test_unet_original_takes_4_more_than_multiples(depth: int, size: int, use: int) -> None:
     fields = {"model.name": "unet_original", "model.depth": str(depth), "transform.height_px": str(use)}
+    fields |= {"augment.crop_height_px": "0", "augment.crop_width_px": "0"}
     message = (
-        rf"transform.width_px must be a multiple of {2**depth} and 4 more for the model unet_original; got {size}. Use {use}\."
+        rf"transform.width_px must be a multiple of {2**depth} and 4 more for the model unet_original; got {size}. Use {use}:"
     )
     with pytest.raises(ConfigError, match=message):
         override(preset("voc2007"), fields | {"transform.width_px": str(size)})
     assert override(preset("voc2007"), fields | {"transform.width_px": str(use)}).model.fits(use)
 
 
+def test_all_sizes_that_do_not_fit_are_named_with_what_to_paste() -> None:
+    with pytest.raises(ConfigError) as error:
+        override(preset("voc2007"), {"model.name": "unet_original"})
+    names = ("transform.height_px", "transform.width_px", "augment.crop_height_px", "augment.crop_width_px")
+    assert str(error.value).startswith(
+        f"{', '.join(names)} must be multiples of 16 and 4 more for the model unet_original; got 384, 384, 256, 256. Use "
+    )
+    # (384 - 4) / 16 = 23.75 and (256 - 4) / 16 = 15.75, rounded up.
+    paste = str(error.value).partition(": ")[2]
+    assert paste == " ".join(f"--set {name}={size}" for name, size in zip(names, (388, 388, 260, 260), strict=True))
+    pasted = dict(text.split("=") for text in paste.removeprefix("--set ").split(" --set "))
+    assert override(preset("voc2007"), {"model.name": "unet_original"} | pasted).model.margin_px == 92
+
+
+def test_crop_that_is_as_large_as_the_picture_is_not_complained_of() -> None:
+    with pytest.raises(ConfigError) as error:
+        override(preset("mini"), {"transform.height_px": "36"})
+    assert "augment" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["unet_strided", "unet_pretrained"])
+def test_dropout_does_not_rise_where_there_is_none(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"of which {name} has none. Set train.dropout_rise=0, or .*: unet, unet_original"):
+        override(preset("voc2007"), {"model.name": name, "train.dropout_rise": "0.1"})
+    with pytest.raises(ConfigError, match=r"raises model.dropout, which is 0. Set model.dropout=0.5"):
+        override(preset("mini"), {"model.dropout": "0", "train.dropout_rise": "0.1"})
+    assert override(preset("mini"), {"train.dropout_rise": "0.1"}).train.dropout_rise == 0.1
+
+
+@pytest.mark.parametrize("name", pipeline_config.PRESETS)
+def test_every_preset_can_be_tried_for_an_epoch(name: str) -> None:
+    assert override(preset(name), {"train.epochs": "1"}).train.epochs == 1
+
+
 def test_crop_must_fit_the_architecture_too() -> None:
     with pytest.raises(
         ConfigError, match=r"augment.crop_width_px must be a multiple of 16 for the model unet; got 100. Use 96"
     ):
-        override(preset("voc2007"), {"augment.crop_width_px": "100"})
-    assert override(preset("voc2007"), {"augment.crop_width_px": "96"}).augment.crop_height_px == 0
+        override(preset("voc2007"), {"model.name": "unet", "augment.crop_width_px": "100"})
+    assert override(preset("voc2007"), {"augment.crop_width_px": "96"}).augment.crop_width_px == 96
 
 
 @pytest.mark.parametrize("name", pipeline_config.MODELS)

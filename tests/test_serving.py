@@ -448,8 +448,7 @@ def test_every_architecture_answers_an_odd_picture_at_its_own_size(name: str, tm
         assert answer["error"].numpy().tolist() == [b"", serving.UNREADABLE.encode(), b""]
         masks = [_mask(mask) for mask in answer["mask"].numpy()]
         assert [mask if mask is None else mask.shape for mask in masks] == [(500, 333), None, (1, 1)]
-    sizes = [(64, 128)] + [(37, 50)] * bool(config.margin_px)
-    for size in sizes:
+    for size in ((64, 128), (33, 50), (1, 1)):
         images = np.random.default_rng(0).random((2, *size, 3), np.float32)
         logits = loaded.signatures["logits"](tf.constant(images))["logits"]
         assert logits.shape == (2, *size, 5)

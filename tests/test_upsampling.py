@@ -42,6 +42,16 @@ def test_unknown_sides_stay_unknown() -> None:
     assert Upsample(4)(keras.Input((None, 6, 3))).shape == (None, None, 24, 3)
 
 
+def test_network_with_it_can_be_cloned() -> None:
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, Upsample(3, dtype="float32", name="up")(inputs))
+    copy = keras.models.clone_model(model)
+    x = np.random.default_rng(0).random((1, 2, 3, 3), np.float32)
+    np.testing.assert_array_equal(copy(x), model(x))
+    layer = copy.get_layer("up")
+    assert (layer.factor, layer.dtype) == (3, "float32") and layer is not model.get_layer("up")
+
+
 @pytest.mark.parametrize("factor", [2, 8, 16, 32])
 def test_transposed_convolution_begins_as_bilinear_upsampling(factor: int) -> None:
     layer = keras.layers.Conv2DTranspose(

@@ -64,18 +64,18 @@ def build(config: ModelConfig, num_classes: int, height_px: int | None = None, w
 
 
 def for_whole_pictures(model: "keras.Model", config: ModelConfig) -> "keras.Model":
-    """Returns what answers a picture with logits of its own size, whatever the network's margin.
+    """Returns what answers a picture of any size with logits of its own size.
 
     Args:
         model: from `build`; its weights are shared.
         config: what it was built from.
 
     Returns:
-        A model from float [B, H, W, 3] in [0, 1] to float32 logits [B, H, W, C]: of any height and width where the network has
-        a margin (see overlap_tile.py), else the network itself, of those that fit.
+        A model from float [B, H, W, 3] in [0, 1] to float32 logits [B, H, W, C]: by tiles where the network has a margin (see
+        overlap_tile.py), else at the next size that fits (see any_size.py), which where the picture's own does is the network
+        itself.
     """
-    if not config.margin_px:
-        return model
+    from components.models.any_size import AnySize
     from components.models.overlap_tile import OverlapTile
 
-    return OverlapTile(model, config)
+    return (OverlapTile if config.margin_px else AnySize)(model, config)

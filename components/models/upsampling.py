@@ -1,5 +1,7 @@
 """Bilinear upsampling by whole factors, for pictures of any size, and kernels that begin as it."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -20,6 +22,10 @@ class Upsample(layers.Layer):
         """Keeps the factor."""
         super().__init__(**kwargs)
         self.factor = factor
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments, from which Keras makes the layer again."""
+        return {**super().get_config(), "factor": self.factor}
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Float [B, H, W, C] to [B, H * factor, W * factor, C]."""
