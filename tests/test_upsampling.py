@@ -81,3 +81,25 @@ def test_identity_kernel_changes_nothing() -> None:
     layer = keras.layers.Conv2D(3, 3, padding="same", kernel_initializer=identity_kernel)
     x = np.random.default_rng(0).random((1, 4, 5, 3), np.float32)
     np.testing.assert_allclose(layer(x), x, atol=1e-6)
+
+
+def test_gradient_in_float16_compiles_as_a_gpu_would() -> None:
+    # XLA's gradient of a resize in float16 is float32, and then it cannot be joined to what comes before it.
+    layers = [keras.layers.BatchNormalization(), keras.layers.ReLU(), Upsample(2)]
+    for layer in layers:
+        layer.dtype_policy = keras.DTypePolicy("mixed_float16")
+    x = tf.constant(np.random.default_rng(0).random((1, 4, 4, 2)), tf.float16)
+
+    @tf.function(jit_compile=True)
+    def gradient(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = x
+            for layer in layers:
+                y = layer(y)
+            loss = tf.reduce_sum(tf.square(y))
+        return tape.gradient(loss, x)
+
+    found = gradient(x)
+    assert found.dtype == tf.float16
+    assert np.isfinite(found).all() and np.abs(found).max() > 0

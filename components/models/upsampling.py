@@ -31,7 +31,9 @@ class Upsample(layers.Layer):
         """Float [B, H, W, C] to [B, H * factor, W * factor, C]."""
         _, height, width, channels = ops.shape(inputs)
         if isinstance(height, int) and isinstance(width, int):
-            return ops.image.resize(inputs, (height * self.factor, width * self.factor))  # Three times as fast.
+            # Three times as fast; in float32, for XLA has no gradient of a resize in float16.
+            resized = ops.image.resize(ops.cast(inputs, "float32"), (height * self.factor, width * self.factor))
+            return ops.cast(resized, inputs.dtype)
         x = ops.stack(self._phases(inputs, inputs[:, :1], inputs[:, -1:], axis=1), axis=2)  # [B, H, factor, W, C]
         x = ops.reshape(x, (-1, height * self.factor, width, channels))
         x = ops.stack(self._phases(x, x[:, :, :1], x[:, :, -1:], axis=2), axis=3)  # [B, H * factor, W, factor, C]
