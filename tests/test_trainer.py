@@ -28,7 +28,7 @@ from components.record_store import open_store
 from components.trainer import TrainerConfig, Training
 from components.training_loop import TrainingLoop
 from components.training_state import StateFolder, TrainingState
-from pipeline_config import AugmentConfig, ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, to_json
+from pipeline_config import AugmentConfig, ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, preset, to_json
 
 CONFIG = TrainerConfig(
     transform=TransformConfig(height_px=SIZE_PX, width_px=SIZE_PX),
@@ -301,11 +301,22 @@ class _Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("epoch", [1, 2])
+def _recipe(epochs: int) -> TrainerConfig:
+    """The recipe of voc2007, on small pictures: an encoder, batch statistics, averages."""
+    recipe = preset("voc2007")
+    augment = dataclasses.replace(recipe.augment, crop_height_px=SIZE_PX, crop_width_px=SIZE_PX)
+    train = dataclasses.replace(recipe.train, epochs=epochs, batch_size=4, validate_every=2)
+    return dataclasses.replace(CONFIG, augment=augment, model=recipe.model, train=train)
+
+
+@pytest.mark.parametrize(
+    ("config", "epoch"),
+    [(_everything(3), 1), (_everything(3), 2), pytest.param(_recipe(3), 1, marks=pytest.mark.soak)],
+    ids=["everything-1", "everything-2", "recipe"],
+)
 def test_interrupted_training_ends_with_the_weights_of_an_unbroken_one(
-    tmp_path: pathlib.Path, records: Records, monkeypatch: pytest.MonkeyPatch, epoch: int
+    tmp_path: pathlib.Path, records: Records, monkeypatch: pytest.MonkeyPatch, config: TrainerConfig, epoch: int
 ) -> None:
-    config = _everything(3)
     unbroken = _fit(tmp_path / "unbroken", records, config)
     trained: list[int] = []
     original = TrainingLoop.train
