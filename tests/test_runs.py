@@ -185,6 +185,7 @@ def test_what_is_written_is_read_back(tmp_path: pathlib.Path) -> None:
         "generated": 6,
         "quarantined": 3,
         "near_duplicates": 1,
+        "unfinished": 2,
         "paths": {"log": "/ö/log.txt"},
         "peak_memory_bytes": 2**33,
         "error": "no",
