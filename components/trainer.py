@@ -36,6 +36,7 @@ from pipeline_config import AugmentConfig, ModelConfig, ServingConfig, TrainConf
 WEIGHTS_FILE = "Format-Keras/model.weights.h5"
 CONFIG_FILE = "Format-Keras/config.json"
 """Beside the SavedModel in the Model artifact, since Keras 3 cannot reload a SavedModel: for warm starts."""
+REPORT_EVERY_S = 1.0
 PICTURE_FILE = "panel.png"
 """In the ModelRun artifact: some validation pictures, their truth, and what the best epoch predicts."""
 
@@ -270,8 +271,8 @@ class Training:
         return self.loop.train(batches, on_step)
 
     def _report(self, done: int, steps: int, *details: str) -> None:
-        """Counts the steps of all epochs, of which each has as many; says so once a second."""
-        if time.monotonic() - self._reported < 1:
+        """Counts the steps of all epochs, of which each has as many; says so once in a while."""
+        if time.monotonic() - self._reported < REPORT_EVERY_S:
             return
         self._reported = time.monotonic()
         total, before = self.config.train.epochs * steps, self._resumed_at * steps

@@ -411,8 +411,9 @@ def test_validation_pictures_that_are_all_void_leave_the_first_epoch(tmp_path: p
 
 
 def test_progress_counts_steps_says_when_it_validates_and_from_where_it_goes_on(
-    tmp_path: pathlib.Path, records: Records, caplog: pytest.LogCaptureFixture
+    tmp_path: pathlib.Path, records: Records, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer, "REPORT_EVERY_S", 0.0)
     with caplog.at_level("INFO", progress.LOGGER.name):
         _fit(tmp_path, records, _with(epochs=2))
     lines = [re.sub(r"loss .*", "...", record.getMessage()) for record in caplog.records]
