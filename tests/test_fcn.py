@@ -1,5 +1,6 @@
 """The fully convolutional networks: the paper's sizes, what is summed, and each way up."""
 
+import dataclasses
 import importlib
 import itertools
 
@@ -94,6 +95,12 @@ def test_scores_are_zero_at_first_and_every_weight_learns(upsampling: str) -> No
     assert still == []
     model.reset_metrics()
     assert model.test_on_batch(images, labels, return_dict=True)["loss"] < np.log(3)
+
+
+@pytest.mark.parametrize(("normalization", "zero"), [("none", True), ("batch", False), ("group", False)])
+def test_scores_of_unpooled_features_are_zero_at_first_only_without_normalisation(normalization: str, zero: bool) -> None:
+    config = dataclasses.replace(_tiny("fcn8s", "unpool"), normalization=normalization)
+    assert np.any(registry.build(config, 3).get_layer("logits").kernel) != zero
 
 
 def test_resized_scores_are_bilinear_at_first() -> None:

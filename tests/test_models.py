@@ -429,6 +429,12 @@ def test_each_architecture_overfits_four_pictures(config: ModelConfig, learning_
 
 
 @pytest.mark.soak
+def test_unpooled_features_that_are_normalised_learn() -> None:
+    config = ModelConfig(name="fcn8s", filters=16, dropout=0.0, upsampling="unpool", normalization="batch")
+    assert _overfit(config, 2e-3, 240) > 0.9
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("name", MODELS)
 def test_each_architecture_overfits_four_pictures_at_full_width(name: str) -> None:
     """At the widths of the papers, or of the defaults."""

@@ -1,4 +1,7 @@
-"""Pairs as training sees them: at the network's size, and varied, by the functions that Transform and the Trainer use."""
+"""Pairs as training sees them: at the network's size, and varied, by the functions that Transform and the Trainer use.
+
+Without what `unet_original` sees beyond the pixels that it labels.
+"""
 
 import functools
 from collections.abc import Iterable, Iterator

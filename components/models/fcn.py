@@ -109,7 +109,9 @@ def _unpool(
         if 2**block >= finest_stride:
             pooled = features[block - 1][1]
             x = layers.Add()([x, layers.Conv2D(pooled.shape[-1], 1, kernel_initializer=config.kernel_initializer)(pooled)])
-    return layers.Conv2D(num_classes, 1, kernel_initializer="zeros", dtype="float32", name="logits")(x)
+    # Behind normalised features, which cannot grow, scores that are zero at first learn each class's share and little else.
+    initializer = "zeros" if config.normalization == "none" else "glorot_uniform"
+    return layers.Conv2D(num_classes, 1, kernel_initializer=initializer, dtype="float32", name="logits")(x)
 
 
 def _block_at(stride: int) -> int:
