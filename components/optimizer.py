@@ -40,6 +40,17 @@ def learning_rate_at(step: Any, config: TrainConfig, steps_per_epoch: int) -> An
     return config.learning_rate * rise
 
 
+def old_share(updates: Any, momentum: float) -> Any:
+    """Returns how much of an average is kept when it takes in something new, float32 [].
+
+    Args:
+        updates: made before.
+        momentum: what it comes to, 0..1.
+    """
+    made = ops.cast(updates, "float32")
+    return ops.minimum(made / (made + _AVERAGE_WARMUP), momentum)
+
+
 @keras.saving.register_keras_serializable("vocseg")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """`learning_rate_at`, as Keras calls it."""
@@ -141,8 +152,7 @@ class _Update(keras.optimizers.Optimizer):
             self.assign_sub(variable, variable * (rate * self._decays[index]))
         super().update_step(gradient, variable, rate)
         if self._averages:
-            made = ops.cast(self.iterations, variable.dtype)
-            old = ops.minimum(made / (made + _AVERAGE_WARMUP), self._train.ema_momentum)
+            old = old_share(self.iterations, self._train.ema_momentum)
             self.assign(self._averages[index], old * self._averages[index] + (1 - old) * variable)
         if self.gradient_accumulation_steps:
             self.assign(self._accumulated_gradients[index], ops.zeros_like(gradient))
@@ -168,7 +178,7 @@ def averaged(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     """Puts the moving averages in place of the weights for as long as it lasts, and then the weights back, bit for bit.
 
     Without averages (ema_momentum 0), or before the optimizer is built, nothing happens. State that is not trained, such as
-    batch statistics, is not averaged and stays.
+    batch statistics, is the training loop's business.
 
     Args:
         optimizer: of `make_optimizer`.

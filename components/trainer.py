@@ -187,7 +187,8 @@ def make_loop(config: TrainerConfig, store: RecordStore) -> TrainingLoop:
         rule = optimizer.make_optimizer(train, steps, encoder)
         if keras.config.dtype_policy().name == "mixed_float16":
             rule = keras.optimizers.LossScaleOptimizer(rule)
-        return TrainingLoop(model, losses.make_loss(train, None if weights is None else weights.tolist()), rule, strategy)
+        loss = losses.make_loss(train, None if weights is None else weights.tolist())
+        return TrainingLoop(model, loss, rule, strategy, train.ema_momentum)
 
 
 class Training:

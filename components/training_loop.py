@@ -1,14 +1,14 @@
 """One epoch of training or validation, on one device or on several."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from components import features, iou_tensorflow
-from components.optimizer import averaged
+from components.optimizer import averaged, old_share
 
 Measured = tuple[float, np.ndarray]
 """Loss, the mean of the batches' by their counted pixels, and the confusion matrix, int64 [C, C]."""
@@ -24,6 +24,7 @@ class TrainingLoop:
         loss: of a batch, as `losses.make_loss` makes it.
         optimizer: likewise made in the scope.
         strategy: how batches are divided among devices.
+        ema_momentum: that of the optimizer's averages of the weights, 0..1; 0: there are none.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class TrainingLoop:
         loss: keras.losses.Loss,
         optimizer: keras.optimizers.Optimizer,
         strategy: tf.distribute.Strategy,
+        ema_momentum: float = 0.0,
     ) -> None:
         """Makes the optimizer's variables."""
         self.model, self.optimizer = model, optimizer
@@ -39,6 +41,10 @@ class TrainingLoop:
         self._loss, self._strategy = loss, strategy
         with strategy.scope():
             optimizer.build(model.trainable_variables)
+            # Averaged weights want averaged batch statistics: the newest are of a few batches, and of other weights.
+            self._statistics = model.non_trainable_weights if ema_momentum else []
+            self._averages = [keras.Variable(now, trainable=False, aggregation="mean") for now in self._statistics]
+        self._ema_momentum = ema_momentum
         self.retrace()
 
     def retrace(self) -> None:
@@ -68,6 +74,9 @@ class TrainingLoop:
         # Summed before the optimizer sees them: whether they are finite, and how long, is then the same on each device.
         gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        new = 1 - old_share(self.optimizer.iterations - 1, self._ema_momentum)
+        for average, now in zip(self._averages, self._statistics, strict=True):
+            average.assign(average + new * (now - average))  # Frozen ones stay as they are, to the bit.
         return loss, iou_tensorflow.confusion_matrix(labels, logits)
 
     def _validate_replica(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -107,12 +116,24 @@ class TrainingLoop:
         """Returns the network's weights."""
         return self.model.get_weights()
 
-    def averaged(self) -> AbstractContextManager[None]:
-        """Puts the moving averages, where there are any, in place of the weights for as long as it lasts."""
-        return averaged(self.optimizer)
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Puts the moving averages, where there are any, in place of weights and batch statistics for as long as it lasts."""
+        with averaged(self.optimizer):
+            self._swap_statistics()
+            try:
+                yield
+            finally:
+                self._swap_statistics()
+
+    def _swap_statistics(self) -> None:
+        for average, now in zip(self._averages, self._statistics, strict=True):
+            kept = np.array(now)
+            now.assign(average)
+            average.assign(kept)
 
     def arrays(self) -> list[np.ndarray]:
-        """Returns the network's weights, and what the optimizer remembers; dropout is seeded anew each epoch."""
+        """Returns the network's weights, what the optimizer remembers, and averages; dropout is seeded anew each epoch."""
         return [np.asarray(variable) for variable in self._variables()]
 
     def restore(self, arrays: list[np.ndarray]) -> None:
@@ -121,4 +142,4 @@ class TrainingLoop:
             variable.assign(array)
 
     def _variables(self) -> list[keras.Variable]:
-        return [*self.model.weights, *self.optimizer.variables]
+        return [*self.model.weights, *self.optimizer.variables, *self._averages]

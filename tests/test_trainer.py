@@ -250,6 +250,23 @@ def test_moving_average_is_what_is_validated_and_kept(tmp_path: pathlib.Path, re
     assert not _equal(weights, averages)
 
 
+def test_batch_statistics_are_averaged_with_the_weights(tmp_path: pathlib.Path, records: Records) -> None:
+    model = ModelConfig(filters=2, depth=1, dropout=0.0, normalization="batch")
+    config = dataclasses.replace(_with(epochs=1, ema_momentum=0.15), model=model)
+    seen: list[np.ndarray] = []
+    with _training(tmp_path, records, config) as training:
+        mean = next(weight for weight in training.loop.model.non_trainable_weights if "moving_mean" in weight.path)
+        batches = input_pipeline.make_training_batches(training._train, training._input, 0, 0)
+        training.loop.train(batches, lambda step, loss: seen.append(np.array(mean)))
+        with training.loop.averaged():
+            averaged = np.array(mean)
+        assert np.array_equal(mean, seen[2])
+    # Old shares of 0, then 1 / (1 + 9), then 2 / (2 + 9), of which the momentum leaves 0.15.
+    expected = 0.85 * seen[2] + 0.15 * (0.9 * seen[1] + 0.1 * seen[0])
+    np.testing.assert_allclose(averaged, expected, rtol=1e-5)
+    assert np.abs(averaged - seen[2]).max() > 1e-4
+
+
 def test_dropout_rises_while_the_score_does(tmp_path: pathlib.Path, records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([1, 2, 2, 3])
     monkeypatch.setattr(TrainingLoop, "validate", lambda *_: (1.0, np.diag([next(scores), 1, 1]) + np.eye(3, k=1, dtype=int)))
@@ -497,7 +514,7 @@ def test_training_works_as_it_is_compiled_on_a_machine_with_one_gpu(
 
 
 TWO_DEVICES = """
-    import json, sys
+    import dataclasses, json, sys
     import numpy as np
     import tensorflow as tf
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -532,7 +549,11 @@ TWO_DEVICES = """
         one, *one_result = fit(one_device)
         two, *two_result = fit(two_devices)
         difference = max(float(np.abs(a - b).max()) for a, b in zip(one.weights(), two.weights()))
-        # With records that leave one picture for the last batch: neither device may get an empty share.
+        # With records that leave one picture for the last batch: neither device may get an empty share. And with all that has
+        # a state of its own.
+        model = dataclasses.replace(config.model, normalization="batch")
+        settings = dataclasses.replace(config.train, ema_momentum=0.9, accumulate_steps=2, clip_norm=1.0, weight_decay=0.01)
+        config = dataclasses.replace(config, model=model, train=settings)
         state = trainer.Training(config, train, validation, StateFolder(folder + "/state"), folder + "/log").run()
         # And on from there.
         again = trainer.Training(config, train, validation, StateFolder(folder + "/state"), folder + "/log").run()
