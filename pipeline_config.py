@@ -501,7 +501,9 @@ def voc2007_scratch() -> PipelineConfig:
 def voc2007() -> PipelineConfig:
     """PASCAL VOC 2007 with a decoder on an encoder that knows ImageNet: the default.
 
-    `vocseg run --preset voc2007 --data DIR`.
+    `vocseg run --preset voc2007 --data DIR`: 65 min on two busy cores, mean IoU 0.505 on the test split (0.546 on the validation
+    split, which chose epoch 90). The decoder needs batch normalisation: one with group normalisation stood at 0.17 on the
+    validation split after 20 epochs, this one at 0.47.
     """
     base = voc2007_scratch()
     return dataclasses.replace(
@@ -515,7 +517,7 @@ def voc2007() -> PipelineConfig:
 
 
 def voc2007_gpu() -> PipelineConfig:
-    """The recipe of `voc2007` for a GPU: larger pictures, whole instead of cropped, and larger batches. Not measured yet.
+    """The idea of `voc2007` for a GPU: larger pictures, crops and batches. Not measured yet.
 
     `vocseg run --preset voc2007_gpu --data DIR`.
     """
