@@ -502,8 +502,8 @@ def voc2007() -> PipelineConfig:
     """PASCAL VOC 2007 with a decoder on an encoder that knows ImageNet: the default.
 
     `vocseg run --preset voc2007 --data DIR`: 65 min on two busy cores, mean IoU 0.505 on the test split (0.546 on the
-    validation split, which chose epoch 90). The decoder needs batch normalisation: one with group normalisation stood at 0.17 on
-    the validation split after 20 epochs, this one at 0.47.
+    validation split, which chose epoch 90). The decoder needs batch normalisation: one with group normalisation stood at 0.17
+    on the validation split after 20 epochs, this one at 0.47.
     """
     base = voc2007_scratch()
     return dataclasses.replace(
