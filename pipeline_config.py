@@ -165,7 +165,14 @@ MODELS: dict[str, Architecture] = {
 }
 """The architectures, files of `components/models`."""
 
-_ENCODERS = ("efficientnet_lite0", "mobilenet_v2", "efficientnet_v2_b0", "resnet50")
+_ENCODERS = (
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "mobilenet_v2",
+    "efficientnet_v2_b0",
+    "resnet50",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,8 +192,9 @@ class ModelConfig:
             convolution; or unpool, to where the poolings found their maxima.
         activation: Keras name of the activation (unet, unet_original, fcn*).
         kernel_initializer: Keras name of the initialiser (unet, unet_original, fcn*).
-        encoder: what finds the features (unet_pretrained, deeplabv3plus): efficientnet_lite0, whose weights are installed with
-            the project, or mobilenet_v2, efficientnet_v2_b0 or resnet50, whose weights Keras downloads.
+        encoder: what finds the features (unet_pretrained, deeplabv3plus): efficientnet_lite0, efficientnet_lite1 or
+            efficientnet_lite2, whose weights are installed with the project, or mobilenet_v2, efficientnet_v2_b0 or resnet50,
+            whose weights Keras downloads.
         encoder_weights: pretrained, learnt on ImageNet; none; or the path of an .h5 file of the encoder's weights.
         frozen_batch_norm: the encoder normalises with the statistics of its pretraining, also in training: those of small
             batches ruin what it has learnt. Its weights learn in either case.

@@ -338,7 +338,7 @@ def test_model_file_that_is_not_chosen_does_not_count() -> None:
             {
                 "components.models.encoders.registry",
                 "components.models.encoders.applications",
-                "components.models.encoders.efficientnet_lite0",
+                "components.models.encoders.efficientnet_lite",
                 "components.models.torch_weights",
             },
             {"components.models.unet", "components.models.deeplabv3plus", "components.models.encoders.weights"},

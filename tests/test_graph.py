@@ -413,7 +413,7 @@ CODE = {
     "components.models.unet": {"Trainer"},
     "components.models.unet_strided": set(),
     "components.models.unet_pretrained": set(),
-    "components.models.encoders.efficientnet_lite0": set(),
+    "components.models.encoders.efficientnet_lite": set(),
     "components.losses": {"Trainer"},
     "components.serving": {"Trainer"},
     "components.iou_tfma": {"Evaluator"},

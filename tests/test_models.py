@@ -16,6 +16,7 @@ import pipeline_config
 from components import iou, losses, models
 from components.datasets.fake_voc import draw_pair
 from components.models import names, registry
+from components.models.encoders import registry as encoders
 from pipeline_config import MODELS, ConfigError, ModelConfig, TrainConfig
 
 
@@ -342,7 +343,9 @@ def test_deeplabv3plus_has_the_parameters_of_its_layers() -> None:
     assert model.count_params() == 2_958_848 + 39_456 + pyramid + decoder == 3_912_869
 
 
-@pytest.mark.parametrize("encoder", ["efficientnet_lite0", "mobilenet_v2", "efficientnet_v2_b0", "resnet50"])
+@pytest.mark.parametrize(
+    "encoder", ["efficientnet_lite0", "efficientnet_lite2", "mobilenet_v2", "efficientnet_v2_b0", "resnet50"]
+)
 @pytest.mark.parametrize("config", ON_ENCODERS, ids=lambda config: config.name)
 def test_model_on_an_encoder_answers_in_the_size_of_its_input(config: ModelConfig, encoder: str) -> None:
     model = registry.build(dataclasses.replace(config, encoder=encoder), 5)
@@ -351,13 +354,23 @@ def test_model_on_an_encoder_answers_in_the_size_of_its_input(config: ModelConfi
     assert model(np.zeros((1, 32, 64, 3), np.float32)).shape == (1, 32, 64, 5)
 
 
+@pytest.mark.parametrize("encoder", pipeline_config._ENCODERS)
+def test_guide_tells_the_parameters_on_each_encoder(encoder: str) -> None:
+    [row] = re.findall(rf"^\| `{encoder}`.*\| ([\d,]+) \| ([\d,]+) \| (\d+) \|$", GUIDE.read_text(), re.MULTILINE)
+    configs = [dataclasses.replace(config, encoder=encoder) for config in ON_ENCODERS]
+    with keras.StatelessScope(initialize_variables=False):
+        assert row[:2] == tuple(f"{registry.build(config, 21).count_params():,}" for config in configs)
+    keras.utils.clear_session()  # Else Keras would make room for the weights when it next can.
+    assert int(row[2]) == encoders.stride_px(configs[1], dilated=True)
+
+
 def test_pyramid_looks_equally_far_at_stride_16_and_at_stride_32() -> None:
     def dilations(encoder: str) -> list[int]:
         model = registry.build(dataclasses.replace(ON_ENCODERS[1], encoder=encoder), 5)
         found = [layer.dilation_rate[0] for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
         return [rate for rate in found if rate > 1]
 
-    assert dilations("efficientnet_lite0") == [6, 12, 18]
+    assert dilations("efficientnet_lite0") == dilations("efficientnet_lite2") == [6, 12, 18]
     assert dilations("mobilenet_v2") == [3, 6, 9]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from components.errors import ModelError
 from components.models import torch_weights
-from components.models.encoders import efficientnet_lite0
+from components.models.encoders import efficientnet_lite
 
 # A writer of the format, opcode by opcode, so that no PyTorch is needed.
 
@@ -178,9 +178,13 @@ def test_error_inside_a_file_names_it(tmp_path: pathlib.Path) -> None:
         torch_weights.read(str(path), _sha256(b"nothing"))
 
 
-def test_installed_file_has_the_published_number_of_parameters() -> None:
-    state = torch_weights.read(efficientnet_lite0.weights_path(), efficientnet_lite0._SHA256)
+@pytest.mark.parametrize(
+    ("name", "parameters"),  # Published, in millions: 4.7, 5.4 and 6.1.
+    [("efficientnet_lite0", 4_652_008), ("efficientnet_lite1", 5_416_680), ("efficientnet_lite2", 6_092_072)],
+)
+def test_installed_file_has_the_published_number_of_parameters(name: str, parameters: int) -> None:
+    state = torch_weights.read(efficientnet_lite.weights_path(name), efficientnet_lite.VARIANTS[name].sha256)
     moving = ("running_mean", "running_var", "num_batches_tracked")
-    assert sum(array.size for name, array in state.items() if not name.endswith(moving)) == 4_652_008  # "4.652M"
+    assert sum(array.size for name, array in state.items() if not name.endswith(moving)) == parameters
     assert state["_conv_stem.weight"].shape == (32, 3, 3, 3)
     assert math.isfinite(sum(float(np.abs(array).sum()) for array in state.values()))

@@ -23,7 +23,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components import features, input_pipeline, progress, trainer, training_log, training_state
 from components.errors import TrainingError
 from components.models import registry
-from components.models.encoders import efficientnet_lite0
+from components.models.encoders import efficientnet_lite
 from components.record_store import open_store
 from components.trainer import TrainerConfig, Training
 from components.training_loop import TrainingLoop
@@ -606,8 +606,8 @@ def test_model_on_an_encoder_is_trained_saved_and_served(
 ) -> None:
     config = dataclasses.replace(_with(epochs=1, learning_rate=1e-3), model=ModelConfig(name=name))
     loads = []
-    original = efficientnet_lite0.load_pretrained
-    monkeypatch.setattr(efficientnet_lite0, "load_pretrained", lambda model: loads.append(original(model)))
+    original = efficientnet_lite.load_pretrained
+    monkeypatch.setattr(efficientnet_lite, "load_pretrained", lambda model, name: loads.append(original(model, name)))
     trainer.run_fn(_fn_args(tmp_path, records, config))
     assert len(loads) == 1  # Not again for the best epoch's weights.
 

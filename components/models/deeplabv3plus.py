@@ -16,7 +16,7 @@ _RATES = (6, 12, 18)
 def build(config: ModelConfig, num_classes: int, input_shape: tuple[int | None, int | None, int]) -> keras.Model:
     """Builds it: the pyramid on the encoder's last features, upsampled, joined with those at stride 4.
 
-    The pyramid stands at stride 16 on efficientnet_lite0, whose last stages are dilated for it, and at stride 32, with halved
+    The pyramid stands at stride 16 on EfficientNet-Lite, whose last stages are dilated for it, and at stride 32, with halved
     rates, on the encoders of keras.applications, which cannot be dilated. 3,912,869 parameters with efficientnet_lite0 and 21
     classes.
 

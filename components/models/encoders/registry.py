@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from components.models.encoders import applications, efficientnet_lite0
+from components.models.encoders import applications, efficientnet_lite
 from pipeline_config import ModelConfig
 
 
@@ -29,7 +29,7 @@ def build(config: ModelConfig, dilated: bool = False) -> Encoder:
 
     Args:
         config: uses encoder, encoder_weights and frozen_batch_norm.
-        dilated: keep stride 16 where the encoder can: efficientnet_lite0 can, those of keras.applications cannot.
+        dilated: keep stride 16 where the encoder can: EfficientNet-Lite can, those of keras.applications cannot.
 
     Returns:
         A model named "encoder" from float [B, H, W, 3] in [0, 1], H and W multiples of 32, to a list of features at strides
@@ -42,9 +42,9 @@ def build(config: ModelConfig, dilated: bool = False) -> Encoder:
     if config.encoder in applications.APPLICATIONS:
         network = applications.build(config.encoder, config.encoder_weights)
     else:
-        network = efficientnet_lite0.build(dilated)
+        network = efficientnet_lite.build(config.encoder, dilated)
         if config.encoder_weights == "pretrained":
-            efficientnet_lite0.load_pretrained(network)
+            efficientnet_lite.load_pretrained(network, config.encoder)
         elif config.encoder_weights != "none":
             network.load_weights(config.encoder_weights)
     # One class for both: files of weights name the classes, and must not depend on what is frozen.
@@ -55,4 +55,4 @@ def build(config: ModelConfig, dilated: bool = False) -> Encoder:
 
 def stride_px(config: ModelConfig, dilated: bool = False) -> int:
     """Returns the stride of the encoder's last features."""
-    return 16 if dilated and config.encoder == "efficientnet_lite0" else 32
+    return 16 if dilated and config.encoder in efficientnet_lite.VARIANTS else 32

