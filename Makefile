@@ -28,7 +28,7 @@ run: $(VENV)/.installed  ## train, evaluate and push a model on embedded data (n
 	$(VENV)/bin/vocseg run --preset mini
 
 test: $(VENV)/.installed-dev  ## run the tests; ARGS="-k name" selects some
-	$(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/.installed-dev  ## run the long tests (kills, fuzz, load, full-width models)
 	$(PYTHON) -m pytest -m soak --timeout=3600 $(ARGS)

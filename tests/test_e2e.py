@@ -232,7 +232,6 @@ AFTER_TRAINER = ["Trainer", "Evaluator", "Pusher"]
         ("validation.py", "Mend the data", "Repair the data", ["DataGate"]),
         ("pusher.py", '_INCOMING = ".incoming-"', '_INCOMING = ".coming-"', ["Pusher"]),
         ("iou_tfma.py", 'ERROR_KEY = "error"', 'ERROR_KEY = "er" + "ror"', ["Evaluator", "Pusher"]),
-        ("iou.py", "where=union > 0", "where=union > 0.5", ["Evaluator", "Pusher"]),
         ("models/unet.py", 'name="unet")', 'name="u_net")', AFTER_TRAINER),
         ("transform.py", "MAX_BATCH_SIZE = 32", "MAX_BATCH_SIZE = 31", ["Transform", *AFTER_TRAINER]),
     ],

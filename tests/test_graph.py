@@ -416,6 +416,7 @@ CODE = {
     "components.models.encoders.efficientnet_lite": set(),
     "components.losses": {"Trainer"},
     "components.serving": {"Trainer"},
+    "components.iou": {"Trainer", "Evaluator"},
     "components.iou_tfma": {"Evaluator"},
     "components.iou_tensorflow": {"Trainer"},
     "components.pusher": {"Pusher"},

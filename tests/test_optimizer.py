@@ -331,10 +331,23 @@ TWO_DEVICES = """
             x = keras.layers.GroupNormalization(2)(keras.layers.Conv2D(4, 3, use_bias=False, padding="same")(inside))
             encoder = keras.Model(inside, x, name="encoder")
             model = keras.Model(inputs, keras.layers.Conv2D(2, 3, padding="same")(encoder(inputs)))
-            model.compile(optimizer.make_optimizer(config, 6, encoder.trainable_variables), "mse")
-        model.fit(images, targets, batch_size=4, epochs=2, shuffle=False, verbose=0)
+            rule = optimizer.make_optimizer(config, 6, encoder.trainable_variables)
+            rule.build(model.trainable_variables)
+
+        @tf.function
+        def step(images, targets):
+            with tf.GradientTape() as tape:
+                error = tf.reduce_mean(tf.square(model(images, training=True) - targets)) / strategy.num_replicas_in_sync
+            weights = model.trainable_variables
+            gradients = tape.gradient(error, [weight.value for weight in weights])
+            gradients = tf.distribute.get_replica_context().all_reduce("SUM", gradients)
+            rule.apply_gradients(zip(gradients, weights))
+
+        batches = tf.data.Dataset.from_tensor_slices((images, targets)).batch(4).repeat(2)
+        for pair in strategy.experimental_distribute_dataset(batches):
+            strategy.run(step, pair)
         weights = model.get_weights()
-        with optimizer.averaged(model.optimizer):
+        with optimizer.averaged(rule):
             averages = model.get_weights()
         assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights()))
         return weights + averages
