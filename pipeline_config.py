@@ -543,8 +543,8 @@ def voc2007_gpu() -> PipelineConfig:
 def mini() -> PipelineConfig:
     """The embedded miniature VOC, written on the spot from a seed: `make run`.
 
-    Coloured shapes, a colour a class, so that a small U-Net learns them in under a minute on two cores, to a mean IoU of 0.90 on
-    the test split. Background everywhere scores 0.04; the floor of 0.5 says that most classes are found.
+    Coloured shapes, a colour a class, so that a small U-Net learns them in under a minute on two cores, to a mean IoU of 0.90
+    on the test split. Background everywhere scores 0.04; the floor of 0.5 says that most classes are found.
     """
     return PipelineConfig(
         preset="mini",
