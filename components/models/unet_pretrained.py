@@ -16,7 +16,7 @@ def build(config: ModelConfig, num_classes: int, input_shape: tuple[int | None, 
     channels it learnt VOC several times more slowly.
 
     Args:
-        config: uses encoder, encoder_weights and frozen_batch_norm.
+        config: uses encoder, encoder_weights, frozen_batch_norm and dropout (behind the context, and before the logits).
         num_classes: channels of the logits.
         input_shape: (H, W, 3); H and W multiples of 32, or None.
 
@@ -30,11 +30,11 @@ def build(config: ModelConfig, num_classes: int, input_shape: tuple[int | None, 
     stride4, stride8, stride16, stride32 = encoders.build(config)(inputs)
     x = layers.Add()([Upsample(2)(_project(stride32, 128)), _project(stride16, 128)])  # [B, H/16, W/16, 128]
     x = _convolve(x, 128)
-    x = _convolve(x, 128, dilation=2)
+    x = layers.Dropout(config.dropout)(_convolve(x, 128, dilation=2))
     x = layers.Concatenate()([Upsample(2)(x), _project(stride8, 48)])
     x = _convolve(x, 96)  # [B, H/8, W/8, 96]
     x = layers.Concatenate()([Upsample(2)(x), _project(stride4, 32)])
-    x = _convolve(x, 64)  # [B, H/4, W/4, 64]
+    x = layers.Dropout(config.dropout)(_convolve(x, 64))  # [B, H/4, W/4, 64]
     x = layers.Conv2D(num_classes, 1, dtype="float32", name="logits")(x)
     logits = Upsample(4, dtype="float32")(x)  # [B, H, W, num_classes]
     return keras.Model(inputs, logits, name="unet_pretrained")
