@@ -33,7 +33,6 @@ ENCODERS = {
 
 ONLY = {
     "transform.resize_method": "bilinear",
-    "augment.copy_paste": 0,
     "model.name": "unet_pretrained",
     "model.head": "softmax",
     "model.encoder_weights": "pretrained",
@@ -84,11 +83,11 @@ def import_libraries():
 # Network.
 
 
-def build_network(encoder):
+def build_network(encoder, dropout):
     """Returns encoder and decoder with fresh weights, in evaluation mode: the encoder stays so, its statistics are frozen."""
     stages = scaled_stages(encoder)
     widths = [stages[stage][-1] for stage in FEATURES]
-    network = nn.ModuleDict({"encoder": build_encoder(stages), "decoder": build_decoder(*widths)})
+    network = nn.ModuleDict({"encoder": build_encoder(stages), "decoder": build_decoder(widths, dropout)})
     return network.to(memory_format=torch.channels_last).eval()
 
 
@@ -129,17 +128,18 @@ def normalise(channels):
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
-def build_decoder(width4, width8, width16, width32):
-    """Returns the decoder's layers for an encoder's features of these channels, initialised as Keras does."""
+def build_decoder(widths, dropout):
+    """Returns the decoder's layers, for an encoder's features of so many channels, initialised as Keras does."""
+    width4, width8, width16, width32 = widths
     decoder = nn.ModuleDict(
         {
             "stride32": nn.Sequential(nn.Conv2d(width32, 128, 1, bias=False), normalise(128)),
             "stride16": nn.Sequential(nn.Conv2d(width16, 128, 1, bias=False), normalise(128)),
             "stride8": nn.Sequential(nn.Conv2d(width8, 48, 1, bias=False), normalise(48)),
             "stride4": nn.Sequential(nn.Conv2d(width4, 32, 1, bias=False), normalise(32)),
-            "context": nn.Sequential(*convolve(128, 128), *convolve(128, 128, dilation=2)),
+            "context": nn.Sequential(*convolve(128, 128), *convolve(128, 128, dilation=2), nn.Dropout(dropout)),
             "finer": nn.Sequential(*convolve(128 + 48, 96)),
-            "finest": nn.Sequential(*convolve(96 + 32, 64)),
+            "finest": nn.Sequential(*convolve(96 + 32, 64), nn.Dropout(dropout)),
             "logits": nn.Conv2d(64, NUM_CLASSES, 1),
         }
     )
@@ -278,7 +278,7 @@ def augment(images, labels, config, rng):
     ids = F.grid_sample(labels[:, None].float() + 1, grid, mode="nearest", align_corners=False).long() - 1  # Outside: -1.
     images = torch.where(ids < 0, mean, F.grid_sample(images, grid, padding_mode="border", align_corners=False))
     images = distort(images, mean, config, rng).clamp(0, 255).round()
-    return images.contiguous(memory_format=torch.channels_last), torch.where(ids < 0, VOID, ids)[:, 0]
+    return images, torch.where(ids < 0, VOID, ids)[:, 0]
 
 
 def draw_maps(config, size, crop, count, rng):
@@ -305,6 +305,15 @@ def draw_maps(config, size, crop, count, rng):
     shift = (corner + crop / 2) / scale - size / 2  # [2, B], of the crop's centre from the picture's
     maps = np.concatenate([turn * crop[None] / size[:, None], 2 * shift[:, None] / size[:, None]], 1)
     return torch.from_numpy(maps.transpose(2, 0, 1)).float()
+
+
+def copy_paste(images, labels, other_images, other_labels, chosen):
+    """Pastes objects of other pictures, and void within 4 pixels of them, onto those that are chosen, bool [B]."""
+    void = other_labels == VOID
+    objects = ~void & (other_labels != 0)
+    near = F.max_pool2d(objects[:, None].float(), 9, stride=1, padding=4)[:, 0] > 0
+    pasted = (objects | (void & near)) & chosen[:, None, None]
+    return torch.where(pasted[:, None], other_images, images), torch.where(pasted, other_labels, labels)
 
 
 def distort(images, mean, config, rng):
@@ -351,7 +360,7 @@ class Training:
     def __init__(self, config, data):
         torch.manual_seed(config.train.seed)
         self._config, (self._images, self._labels) = config, data
-        self._network = build_network(config.model.encoder)
+        self._network = build_network(config.model.encoder, config.model.dropout)
         load_pretrained(self._network, config.model.encoder)
         self.average = copy.deepcopy(self._network).requires_grad_(False)
         self._network["decoder"].train()
@@ -365,9 +374,20 @@ class Training:
         order = np.resize(rng.permutation(len(self._images)), self._steps * size)
         losses = []
         for number, chosen in enumerate(np.split(order, self._steps)):
-            images, labels = augment(self._images[chosen], self._labels[chosen], self._config.augment, rng)
+            images, labels = self._draw(chosen, rng)
             losses.append(self._update(images, labels, epoch * self._steps + number))
         return sum(losses) / len(losses)
+
+    def _draw(self, chosen, rng):
+        """Returns a batch of varied pictures and masks."""
+        config = self._config.augment
+        images, labels = augment(self._images[chosen], self._labels[chosen], config, rng)
+        if config.copy_paste:
+            others = rng.integers(0, len(self._images), len(chosen))
+            others = augment(self._images[others], self._labels[others], config, rng)
+            pasted = torch.from_numpy(rng.random(len(chosen)) < config.copy_paste)
+            images, labels = copy_paste(images, labels, *others, pasted)
+        return images.contiguous(memory_format=torch.channels_last), labels
 
     def _update(self, images, labels, step):
         train = self._config.train

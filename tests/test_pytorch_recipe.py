@@ -21,6 +21,7 @@ from pipeline_config import AugmentConfig, ModelConfig, TrainConfig, TransformCo
 
 SETTINGS = {
     "model.name": "unet_pretrained",
+    "model.dropout": "0",
     "train.optimizer": "adamw",
     "train.weight_decay": "0.01",
     "train.schedule": "poly",
@@ -36,10 +37,11 @@ SETTINGS = {
 FLAGS = [f"--set={name}={value}" for name, value in SETTINGS.items()]
 
 READ = """transform.height_px transform.width_px augment.crop_height_px augment.crop_width_px augment.flip augment.min_scale
-augment.max_scale augment.rotation_deg augment.brightness augment.contrast augment.saturation augment.hue train.epochs
+augment.max_scale augment.rotation_deg augment.brightness augment.contrast augment.saturation augment.hue augment.copy_paste
+model.encoder model.dropout train.epochs
 train.batch_size train.seed train.learning_rate train.encoder_rate_factor train.schedule train.poly_power train.warmup_epochs
-train.weight_decay train.clip_norm train.ema_momentum train.validate_every model.encoder""".split()
-OF_NO_MEANING = """model.filters model.depth model.dropout model.normalization model.upsampling model.activation
+train.weight_decay train.clip_norm train.ema_momentum train.validate_every""".split()
+OF_NO_MEANING = """model.filters model.depth model.normalization model.upsampling model.activation
 model.kernel_initializer train.momentum train.panel_images""".split()
 
 
@@ -121,7 +123,7 @@ def test_rates_are_those_of_the_optimizer(schedule: str) -> None:
 @pytest.mark.parametrize("encoder", pytorch_recipe.ENCODERS)
 def test_network_is_that_of_keras(torch: Any, encoder: str) -> None:
     model = registry.build(ModelConfig(name="unet_pretrained", encoder=encoder), 21)
-    network = pytorch_recipe.build_network(encoder)
+    network = pytorch_recipe.build_network(encoder, dropout=0.5)
     pytorch_recipe.load_pretrained(network, encoder)
     statistics = [value for name, value in network.named_buffers() if name.split(".")[-1] in ("running_mean", "running_var")]
     assert sum(value.numel() for value in [*network.parameters(), *statistics]) == model.count_params()
@@ -234,6 +236,22 @@ def test_augmentation_is_that_of_the_pipeline(torch: Any, monkeypatch: pytest.Mo
     assert np.mean(differing) < 0.005  # Where a place is between two pixels by a rounding error.
     assert np.mean(labels[0].numpy() != expected_label.numpy()) < 0.005
     assert (features.IGNORE_LABEL in labels) == (scale < 0.5)
+
+
+def test_pasting_is_that_of_the_pipeline(torch: Any) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (4, 40, 56, 3), np.uint8)
+    labels = np.kron(rng.choice([0, 0, 3, 5, 255], (4, 5, 7)), np.ones((8, 8))).astype(np.uint8)
+    pixels, ids = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+    chosen = torch.tensor([True, False])
+    found_images, found_labels = pytorch_recipe.copy_paste(pixels[:2], ids[:2], pixels[2:], ids[2:], chosen)
+    seed = tf.constant([0, 0])
+    expected = augment.copy_paste(*(images[0], labels[0], images[2], labels[2]), AugmentConfig(copy_paste=1.0), seed)
+    np.testing.assert_array_equal(found_images[0].permute(1, 2, 0), expected[0])
+    np.testing.assert_array_equal(found_labels[0], expected[1])
+    assert 0 < np.mean(found_labels[0].numpy() != labels[0]) < 1
+    np.testing.assert_array_equal(found_images[1].permute(1, 2, 0), images[1])
+    np.testing.assert_array_equal(found_labels[1], labels[1])
 
 
 # A run.
