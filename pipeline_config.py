@@ -109,7 +109,8 @@ class AugmentConfig:
         contrast: largest change of the contrast's factor 1 to either side, 0..1.
         saturation: largest change of the saturation's factor 1 to either side, 0..1.
         hue: largest turn of the hue to either side, as a share of the colour wheel, 0..0.5.
-        copy_paste: share of the pictures, 0..1, onto which the objects of another one are pasted.
+        copy_paste: share of the pictures, 0..1, onto which the objects of another one are pasted: what is not class 0, if
+            that is called background; in other sets nothing is.
     """
 
     crop_height_px: int = 0
@@ -146,17 +147,19 @@ class Architecture:
         stride_px: heights and widths that fit lie this far apart; None: 2**model.depth.
         on_encoder: it stands on an encoder, which it names "encoder".
         has_dropout: it has layers whose rate is model.dropout.
+        valid_convolutions: its logits are smaller than its input, by what unpadded convolutions eat at each level.
     """
 
     stride_px: int | None = None
     on_encoder: bool = False
     has_dropout: bool = False
+    valid_convolutions: bool = False
 
 
 MODELS: dict[str, Architecture] = {
     "unet": Architecture(has_dropout=True),
     "unet_strided": Architecture(stride_px=64),
-    "unet_original": Architecture(has_dropout=True),
+    "unet_original": Architecture(has_dropout=True, valid_convolutions=True),
     "fcn32s": Architecture(stride_px=32, has_dropout=True),
     "fcn16s": Architecture(stride_px=32, has_dropout=True),
     "fcn8s": Architecture(stride_px=32, has_dropout=True),
@@ -195,7 +198,7 @@ class ModelConfig:
         encoder: what finds the features (unet_pretrained, deeplabv3plus): efficientnet_lite0, efficientnet_lite1 or
             efficientnet_lite2, whose weights are installed with the project, or mobilenet_v2, efficientnet_v2_b0 or resnet50,
             whose weights Keras downloads.
-        encoder_weights: pretrained, learnt on ImageNet; none; or the path of an .h5 file of the encoder's weights.
+        encoder_weights: imagenet; none; or the path of an .h5 file of the encoder's weights.
         frozen_batch_norm: the encoder normalises with the statistics of its pretraining, also in training: those of small
             batches ruin what it has learnt. Its weights learn in either case.
     """
@@ -210,7 +213,7 @@ class ModelConfig:
     activation: str = "relu"
     kernel_initializer: str = "he_normal"
     encoder: str = "efficientnet_lite0"
-    encoder_weights: str = "pretrained"
+    encoder_weights: str = "imagenet"
     frozen_batch_norm: bool = True
 
     def __post_init__(self) -> None:
@@ -225,10 +228,15 @@ class ModelConfig:
         _require_one_of("model.encoder", self.encoder, _ENCODERS)
         if not self.encoder_weights.endswith(".h5"):
             _require(
-                self.encoder_weights in ("pretrained", "none"),
-                f"model.encoder_weights is pretrained, none or the path of an .h5 file; got {self.encoder_weights!r}."
-                f"{_nearest(self.encoder_weights, ('pretrained', 'none'))}",
+                self.encoder_weights in ("imagenet", "none"),
+                f"model.encoder_weights is imagenet, none or the path of an .h5 file; got {self.encoder_weights!r}."
+                f"{_nearest(self.encoder_weights, ('imagenet', 'none'))}",
             )
+        _require(
+            not (MODELS[self.name].valid_convolutions and self.normalization == "group"),
+            f"model.normalization=group goes by the picture, and {self.name} takes large ones through in tiles, which would "
+            "show. Set model.normalization=batch, or none.",
+        )
         _require(
             not (self.has_encoder and self.frozen_batch_norm and self.encoder_weights == "none"),
             "model.frozen_batch_norm keeps the statistics of a pretraining, and model.encoder_weights=none has had none. "
@@ -248,12 +256,12 @@ class ModelConfig:
     @property
     def offset_px(self) -> int:
         """Heights and widths that fit are multiples of `stride_px`, and this many more."""
-        return 4 % self.stride_px if self.name == "unet_original" else 0
+        return 4 % self.stride_px if MODELS[self.name].valid_convolutions else 0
 
     @property
     def margin_px(self) -> int:
         """How much larger the network's input is than its logits, on each side: what valid convolutions eat."""
-        return 6 * 2**self.depth - 4 if self.name == "unet_original" else 0
+        return 6 * 2**self.depth - 4 if MODELS[self.name].valid_convolutions else 0
 
     def fits(self, size_px: int) -> bool:
         """Tells whether logits can be of this height or width."""
@@ -285,11 +293,11 @@ class TrainConfig:
         encoder_rate_factor: what the encoder's rate is of the learning rate (unet_pretrained, deeplabv3plus).
         schedule: of the learning rate after the warm-up: constant; poly, to 0 by a power; or cosine, to 0.
         poly_power: the power of poly.
-        warmup_epochs: over which the rate rises linearly from 0; a training that ends within them never reaches its peak.
+        warmup_epochs: over which the rate rises in equal steps to its peak; a training that ends within them never reaches its peak.
         weight_decay: decoupled, of kernels only (adamw, sgd).
         momentum: of sgd, 0..1.
         clip_norm: gradients are shortened to this norm, over all weights; 0: they are not.
-        ema_momentum: a moving average of the weights, with this share of the old ones a step, is what is validated and kept,
+        ema_momentum: a moving average of the weights, with this share of the old ones an update, is what is validated and kept,
             0..1; 0: the weights themselves.
         accumulate_steps: batches whose gradients are averaged before the weights change.
         balance_classes: draw pictures with rare classes more often.
@@ -491,7 +499,7 @@ def voc2007_scratch() -> PipelineConfig:
             saturation=0.3,
             hue=0.03,
         ),
-        model=ModelConfig(name="unet_pretrained", encoder_weights="none", frozen_batch_norm=False),
+        model=ModelConfig(name="unet_pretrained", encoder_weights="none", frozen_batch_norm=False, dropout=0.2),
         train=TrainConfig(
             epochs=150,
             batch_size=8,
@@ -538,7 +546,7 @@ def voc2007_gpu() -> PipelineConfig:
         preset="voc2007_gpu",
         transform=TransformConfig(height_px=512, width_px=512),
         augment=dataclasses.replace(base.augment, crop_height_px=512, crop_width_px=512, min_scale=0.5, max_scale=2.0),
-        model=ModelConfig(name="deeplabv3plus"),
+        model=dataclasses.replace(base.model, name="deeplabv3plus"),
         train=dataclasses.replace(base.train, epochs=200, batch_size=16),
     )
 

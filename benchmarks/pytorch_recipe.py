@@ -35,7 +35,7 @@ ONLY = {
     "transform.resize_method": "bilinear",
     "model.name": "unet_pretrained",
     "model.head": "softmax",
-    "model.encoder_weights": "pretrained",
+    "model.encoder_weights": "imagenet",
     "model.frozen_batch_norm": True,
     "train.loss": "cross_entropy",
     "train.class_weights": "none",

@@ -6,7 +6,9 @@ shrunk, so that fine texture aliases a little at scales below 0.7. Brightness, c
 of the colours.
 """
 
+import dataclasses
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -40,6 +42,11 @@ def distorts(config: AugmentConfig) -> bool:
 def varies(config: AugmentConfig) -> bool:
     """Whether anything changes."""
     return moves(config) or distorts(config) or config.copy_paste > 0
+
+
+def for_classes(config: AugmentConfig, class_names: Sequence[str]) -> AugmentConfig:
+    """Returns the settings, without `copy_paste` where the first class is not called background: all would be objects."""
+    return config if class_names[0].lower() == "background" else dataclasses.replace(config, copy_paste=0.0)
 
 
 def augment(image: tf.Tensor, label: tf.Tensor, config: AugmentConfig, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -201,7 +208,7 @@ def copy_paste(
     config: AugmentConfig,
     seed: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Pastes the objects of another picture, after both are augmented; of service where class 0 is the background.
+    """Pastes the objects of another picture, after both are augmented; class 0 is the background.
 
     Objects are what is neither background nor void; void close to them, as on their border, is pasted with them and stays void
     (Ghiasi et al. 2021, "Simple Copy-Paste", without their smoothing).

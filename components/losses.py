@@ -1,4 +1,4 @@
-"""Losses on logits that leave the ignored pixels out, and their sum as Keras takes it.
+"""Losses on logits that leave the ignored pixels out, and their sum.
 
 Each loss is a function of labels, int [B, H, W], 0..C-1 or 255 (ignored), and logits, float [B, H, W, C]. It returns
 float32 [], one number for all pixels of the batch that count, whichever picture they are in. Where no pixel counts, the loss is
@@ -10,7 +10,6 @@ The logits 0 and z of a sigmoid head need no case of their own: their softmax is
 import functools
 from collections.abc import Callable, Sequence
 
-import keras
 import numpy as np
 from keras import KerasTensor, ops
 
@@ -19,6 +18,9 @@ from pipeline_config import TrainConfig
 
 LOVASZ_BINS = 1024
 """Bins of a pixel's error, 0..1, in `lovasz_softmax`, which is exact up to one bin's width."""
+
+Loss = Callable[[KerasTensor, KerasTensor], KerasTensor]
+"""Of labels and logits, as above."""
 
 
 def cross_entropy(
@@ -133,24 +135,7 @@ def median_frequency_weights(pixels: np.ndarray) -> np.ndarray:
     return weights
 
 
-class WeightedSum(keras.losses.Loss):
-    """The sum of some of the losses above, each times its weight, on labels int [B, H, W] and logits float [B, H, W, C]."""
-
-    def __init__(self, terms: Sequence[tuple[float, Callable[[KerasTensor, KerasTensor], KerasTensor]]]) -> None:
-        """Takes weights and losses."""
-        super().__init__(name="weighted_sum", reduction="mean", dtype="float32")
-        self._terms = tuple(terms)
-
-    def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
-        """Returns float32 [B], the batch's loss for each picture: their mean is what Keras takes.
-
-        (Keras divides a loss among several devices only where it has a batch dimension.)
-        """
-        total = sum(weight * term(y_true, y_pred) for weight, term in self._terms)
-        return ops.broadcast_to(total, ops.shape(y_true)[:1])
-
-
-def make_loss(config: TrainConfig, class_weights: Sequence[float] | None = None) -> keras.losses.Loss:
+def make_loss(config: TrainConfig, class_weights: Sequence[float] | None = None) -> Loss:
     """Returns the loss that `config.loss` names.
 
     Args:
@@ -163,7 +148,7 @@ def make_loss(config: TrainConfig, class_weights: Sequence[float] | None = None)
     if (class_weights is None) != (config.class_weights == "none"):
         given = "none are given" if class_weights is None else f"{len(class_weights)} are given"
         raise ValueError(f"train.class_weights is {config.class_weights}, but {given}.")
-    terms: dict[str, Callable[[KerasTensor, KerasTensor], KerasTensor]] = {
+    terms: dict[str, Loss] = {
         "cross_entropy": functools.partial(
             cross_entropy, class_weights=class_weights, hardest_fraction=config.hardest_fraction
         ),
@@ -171,7 +156,7 @@ def make_loss(config: TrainConfig, class_weights: Sequence[float] | None = None)
         "lovasz_softmax": lovasz_softmax,
         "reconstruction": reconstruction,
     }
-    return WeightedSum([(weight, terms[name]) for weight, name in config.loss_terms])
+    return lambda labels, logits: sum(weight * terms[name](labels, logits) for weight, name in config.loss_terms)
 
 
 def _shares_and_truth(labels: KerasTensor, logits: KerasTensor) -> tuple[KerasTensor, KerasTensor, KerasTensor]:

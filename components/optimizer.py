@@ -1,9 +1,10 @@
 """Optimizers and their learning rates, as a `TrainConfig` describes them.
 
-A *batch* is what `fit` passes on at once, an *update* what changes the weights: `accumulate_steps` batches.
+A *batch* is what a step passes on at once, an *update* what changes the weights: `accumulate_steps` batches.
 """
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from pipeline_config import TrainConfig, from_json, to_json
+from pipeline_config import TrainConfig
 
 _AVERAGE_WARMUP = 9
 """Averages weigh old weights by t / (t + 9) at first: those of the initialisation would else stay in them for long."""
@@ -51,29 +52,6 @@ def old_share(updates: Any, momentum: float) -> Any:
     return ops.minimum(made / (made + _AVERAGE_WARMUP), momentum)
 
 
-@keras.saving.register_keras_serializable("vocseg")
-class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """`learning_rate_at`, as Keras calls it."""
-
-    def __init__(self, config: TrainConfig, steps_per_epoch: int) -> None:
-        """Takes the settings, and the number of batches an epoch."""
-        super().__init__()
-        self._config, self._steps_per_epoch = config, steps_per_epoch
-
-    def __call__(self, step: Any) -> Any:
-        """Returns the rate after `step` updates."""
-        return learning_rate_at(step, self._config, self._steps_per_epoch)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments, as JSON can hold them."""
-        return {"config": to_json(self._config), "steps_per_epoch": self._steps_per_epoch}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Schedule":
-        """Restores what `get_config` wrote."""
-        return cls(from_json(TrainConfig, config["config"]), config["steps_per_epoch"])
-
-
 def make_optimizer(
     config: TrainConfig, steps_per_epoch: int, encoder_variables: Sequence[keras.Variable] = ()
 ) -> keras.optimizers.Optimizer:
@@ -88,7 +66,7 @@ def make_optimizer(
         encoder_variables: those that learn, and decay, at `encoder_rate_factor` of the rate.
     """
     options = {
-        "learning_rate": Schedule(config, steps_per_epoch),
+        "learning_rate": functools.partial(learning_rate_at, config=config, steps_per_epoch=steps_per_epoch),
         "global_clipnorm": config.clip_norm or None,
         "gradient_accumulation_steps": config.accumulate_steps if config.accumulate_steps > 1 else None,
         "name": config.optimizer,

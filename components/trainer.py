@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import (
+    augment,
     dropout,
     features,
     input_pipeline,
@@ -86,8 +87,13 @@ def run_fn(fn_args: FnArgs) -> None:
         folder = StateFolder(os.path.join(states, name))
         with advice_on_exhaustion(config.train):
             state = Training(config, train, validation, folder, fn_args.model_run_dir).run()
-        best = best_model(config, state)
-        pictures = next(iter(input_pipeline.make_validation_batches(validation, panel_config(config))))
+            pictures = next(iter(input_pipeline.make_validation_batches(validation, panel_config(config))))
+            _export(config, best_model(config, state), pictures, fn_args)
+    folder.finish()
+
+
+def _export(config: TrainerConfig, best: keras.Model, pictures: tuple[tf.Tensor, tf.Tensor], fn_args: FnArgs) -> None:
+    """Writes the SavedModel, beside it what a warm start needs, and a picture of what the network does."""
     whole = registry.for_whole_pictures(best, config.model)
     drawn = panel.draw_panel(whole, pictures, config.palette)
     panel.write_picture(drawn, os.path.join(fn_args.model_run_dir, PICTURE_FILE))
@@ -97,7 +103,6 @@ def run_fn(fn_args: FnArgs) -> None:
     best.save_weights(os.path.join(artifact, WEIGHTS_FILE))
     with tf.io.gfile.GFile(os.path.join(artifact, CONFIG_FILE), "w") as file:
         file.write(to_json(config))
-    folder.finish()
 
 
 def identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore) -> str:
@@ -154,7 +159,7 @@ def input_config(config: TrainerConfig, devices: int) -> InputConfig:
     """Returns the form of the batches that so many devices share."""
     return InputConfig(
         transform=config.transform,
-        augment=config.augment,
+        augment=augment.for_classes(config.augment, config.class_names),
         batch_size=config.train.batch_size,
         devices=devices,
         margin_px=config.model.margin_px,
@@ -176,7 +181,11 @@ def best_model(config: TrainerConfig, state: TrainingState) -> keras.Model:
 
 
 def make_loop(config: TrainerConfig, store: RecordStore) -> TrainingLoop:
-    """Returns the network with loss and optimizer, on all devices of this host."""
+    """Returns the network with loss and optimizer, on all devices of this host.
+
+    Raises:
+        TrainingError: there is not one update in the whole training.
+    """
     train = config.train
     weights = losses.median_frequency_weights(store.pixels) if train.class_weights == "median_frequency" else None
     strategy = make_strategy()
@@ -184,6 +193,11 @@ def make_loop(config: TrainerConfig, store: RecordStore) -> TrainingLoop:
         model = registry.build(config.model, len(config.class_names))
         encoder = model.get_layer("encoder").trainable_variables if config.model.has_encoder else ()
         steps = input_pipeline.steps_per_epoch(len(store), input_config(config, strategy.num_replicas_in_sync).filled_size)
+        if steps * train.epochs < train.accumulate_steps:
+            raise TrainingError(
+                f"There are {steps * train.epochs} batches in all, and one update takes train.accumulate_steps="
+                f"{train.accumulate_steps} of them: nothing would be learnt. Set fewer, or more epochs."
+            )
         rule = optimizer.make_optimizer(train, steps, encoder)
         if keras.config.dtype_policy().name == "mixed_float16":
             rule = keras.optimizers.LossScaleOptimizer(rule)
@@ -254,6 +268,9 @@ class Training:
             if config.dropout_rise:
                 state.dropout = dropout.next_rate(state.dropout, scores, config.dropout_rise)
             state.arrays = self.loop.arrays()
+            # The last step may have ruined them, and the state before is dropped.
+            extremes = [np.abs(array).max(initial=0) for array in state.arrays]
+            self._check(float(max(extremes, default=0)), "largest weight", f"epoch {state.epoch}")
             self._folder.save(state)
         return state
 
@@ -307,12 +324,12 @@ class Training:
         progress.report(state.epoch, self.config.train.epochs, "epochs", self._detail, before=self._resumed_at)
         return row
 
-    def _check(self, loss: float, name: str, where: str) -> None:
+    def _check(self, value: float, name: str, where: str) -> None:
         """Looks at a loss; that of the validation too: the last step may have ruined the weights."""
-        if not np.isfinite(loss):
+        if not np.isfinite(value):
             rate = self.config.train.learning_rate
             raise TrainingError(
-                f"The {name} became {loss} in {where}; nothing is saved. "
+                f"The {name} became {value} in {where}; no model is saved. "
                 f"Lower the learning rate: --set train.learning_rate={rate / 10:g} (it was {rate:g})."
             )
 

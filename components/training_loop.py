@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from components import features, iou_tensorflow
+from components.losses import Loss
 from components.optimizer import averaged, old_share
 
 Measured = tuple[float, np.ndarray]
@@ -17,7 +18,7 @@ Measured = tuple[float, np.ndarray]
 class TrainingLoop:
     """A network with what it takes to fit it.
 
-    Keras' own `fit` cannot go on in the middle of a training to the bit, nor run on several workers.
+    Keras' own `fit` cannot go on in the middle of a training to the bit.
 
     Args:
         model: from float [B, H, W, 3] in [0, 1] to logits [B, H, W, C], made in the strategy's scope.
@@ -30,10 +31,10 @@ class TrainingLoop:
     def __init__(
         self,
         model: keras.Model,
-        loss: keras.losses.Loss,
+        loss: Loss,
         optimizer: keras.optimizers.Optimizer,
         strategy: tf.distribute.Strategy,
-        ema_momentum: float = 0.0,
+        ema_momentum: float,
     ) -> None:
         """Makes the optimizer's variables."""
         self.model, self.optimizer = model, optimizer
@@ -73,8 +74,10 @@ class TrainingLoop:
         gradients = tape.gradient(scaled, [weight.value for weight in weights])
         # Summed before the optimizer sees them: whether they are finite, and how long, is then the same on each device.
         gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        before = tf.identity(self.optimizer.iterations)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        new = 1 - old_share(self.optimizer.iterations - 1, self._ema_momentum)
+        # Moved by updates only, as the averages of the weights: not where gradients were added up, or overflowed.
+        new = tf.where(self.optimizer.iterations > before, 1 - old_share(before, self._ema_momentum), 0.0)
         for average, now in zip(self._averages, self._statistics, strict=True):
             average.assign(average + new * (now - average))  # Frozen ones stay as they are, to the bit.
         return loss, iou_tensorflow.confusion_matrix(labels, logits)
@@ -85,7 +88,7 @@ class TrainingLoop:
 
     def _share(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Returns a device's share of the batch's loss, by its part of the pixels that count; all shares add up to the loss."""
-        loss = tf.reduce_mean(self._loss.call(labels, logits))
+        loss = self._loss(labels, logits)
         counted = tf.reduce_sum(tf.cast(labels != features.IGNORE_LABEL, tf.float32))
         total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, counted)
         return loss * tf.math.divide_no_nan(counted, total)

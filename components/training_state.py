@@ -24,7 +24,7 @@ class TrainingState:
 
     Attributes:
         epoch: epochs done.
-        arrays: the network's weights, then all that the optimizer keeps.
+        arrays: the network's weights, all that the optimizer keeps, and averages of batch statistics.
         best_score: best validation mean IoU so far, 0..1, or -1 before any.
         best_epoch: epochs done when it was measured.
         best_weights: the network's weights then.

@@ -237,6 +237,7 @@ def show(
     with console.working("drawing") as folder:
         if augmented:
             _check_varies(augmented)
+        from components.augment import for_classes
         from components.datasets import builder as builders
         from components.datasets import contact_sheet, varied
         from components.datasets.images import encode_png
@@ -249,7 +250,9 @@ def show(
         if split and split not in pairs:
             raise DataError(f"The data set {spec.name} has no split {split}; it has {', '.join(pairs)}.")
         chosen = contact_sheet.choose({split: pairs[split]} if split else pairs, count, seed)
-        vary = varied.varier(augmented.transform, augmented.augment, variants, seed) if augmented else iter
+        vary: contact_sheet.Vary = iter
+        if augmented:
+            vary = varied.varier(augmented.transform, for_classes(augmented.augment, spec.classes), variants, seed)
         sheet, unreadable = contact_sheet.draw(chosen, spec, vary)
     if len(unreadable) == len(chosen):
         shown = "\n  ".join(unreadable)

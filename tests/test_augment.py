@@ -455,3 +455,9 @@ def test_pasting_is_in_tf_data_what_it_is_eagerly() -> None:
     for seed, (image, label) in enumerate(mapped):
         expected = _paste(0.5, seed)
         assert np.array_equal(image, expected[0]) and np.array_equal(label, expected[1])
+
+
+@pytest.mark.parametrize(("first", "share"), [("background", 0.5), ("Background", 0.5), ("road", 0.0)])
+def test_nothing_is_pasted_where_there_is_no_background(first: str, share: float) -> None:
+    config = AugmentConfig(flip=True, copy_paste=0.5)
+    assert module.for_classes(config, (first, "car")) == AugmentConfig(flip=True, copy_paste=share)

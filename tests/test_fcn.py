@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import itertools
 
 import keras
 import numpy as np
@@ -26,12 +25,6 @@ FC7 = 4096 * 4096 + 4096
 
 def _tiny(name: str, upsampling: str) -> ModelConfig:
     return ModelConfig(name=name, filters=2, dropout=0.0, upsampling=upsampling)
-
-
-def test_backbone_has_the_parameters_of_vgg16() -> None:
-    widths = [3, 64, 64, 128, 128, 256, 256, 256, *[512] * 6]
-    convolutions = sum(9 * i * o + o for i, o in itertools.pairwise(widths))
-    assert (convolutions, FC6, FC7) == (VGG16_CONVOLUTIONS, 102_764_544, 16_781_312)
 
 
 @NAMES

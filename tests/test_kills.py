@@ -25,7 +25,7 @@ EPOCHS = 6
 CONFIG = TrainerConfig(
     transform=TransformConfig(height_px=SIZE_PX, width_px=SIZE_PX),
     augment=AugmentConfig(flip=True, min_scale=0.7, max_scale=1.4, rotation_deg=10, brightness=0.2, copy_paste=0.5),
-    model=ModelConfig(filters=4, depth=2, dropout=0.2),
+    model=ModelConfig(filters=4, depth=2, dropout=0.2, normalization="batch"),
     train=TrainConfig(
         epochs=EPOCHS,
         batch_size=4,

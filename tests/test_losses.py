@@ -329,15 +329,6 @@ def test_sum_of_terms_is_weighted() -> None:
     assert float(loss(LABELS, _logits())) == pytest.approx(expected, rel=1e-6)
 
 
-@each_loss
-def test_every_picture_gets_a_number_and_their_mean_is_the_loss(config: TrainConfig) -> None:
-    labels, logits = _random(6, (4, 2, 3))
-    loss = losses.make_loss(config)
-    pictures = loss.call(labels, logits)
-    assert pictures.shape == (4,) and pictures.dtype == tf.float32
-    assert float(loss(labels, logits)) == pytest.approx(np.mean(pictures), rel=1e-6)
-
-
 def test_logits_0_and_z_of_a_sigmoid_head_give_the_binary_losses() -> None:
     rng = np.random.default_rng(7)
     labels, z = rng.integers(0, 2, (2, 2, 3)), rng.normal(0, 3, (2, 2, 3)).astype(np.float32)

@@ -70,9 +70,7 @@ def test_no_skip_and_no_box_crosses_a_box(name: str) -> None:
     assert len(set(corners)) == len(boxes)
     for (x, y), (other_x, other_y) in itertools.combinations(corners, 2):
         assert abs(x - other_x) >= width or abs(y - other_y) >= height
-    skips = list(model_plot._skips(boxes, corners))
-    assert bool(skips) == (name != "fcn32s")
-    for (start_x, _), (end_x, _), lane in skips:
+    for (start_x, _), (end_x, _), lane in model_plot._skips(boxes, corners):
         assert {start_x, end_x} <= {x for x, _ in corners}
         assert not any(x <= lane <= x + width for x, _ in corners)
         assert lane > 0

@@ -35,7 +35,11 @@ CHOICES = {
     "model.encoder_weights": "weights.h5",
 }
 # Each field has an effect there: dropout can rise, and there is an encoder.
-BASE = override(preset("voc2007"), {"model.name": "deeplabv3plus"})
+SIZES = dict.fromkeys(("transform.height_px", "transform.width_px"), "384") | dict.fromkeys(
+    ("augment.crop_height_px", "augment.crop_width_px"), "256"
+)
+"""Which suit each architecture but unet_original."""
+BASE = override(preset("voc2007"), SIZES | {"model.name": "deeplabv3plus"})
 SETTABLE = [name for name in pipeline_config.fields(preset("voc2007")) if "." in name]
 
 
@@ -286,7 +290,7 @@ def test_size_that_is_no_multiple_of_the_stride_suggests_one_that_works(field: s
 
 
 def test_unet_strided_halves_six_times_whatever_the_depth() -> None:
-    assert override(preset("voc2007"), {"model.name": "unet_strided", "model.depth": "1"}).model.stride_px == 64
+    assert override(preset("voc2007"), SIZES | {"model.name": "unet_strided", "model.depth": "1"}).model.stride_px == 64
     with pytest.raises(ConfigError, match=r"multiple of 64 for the model unet_strided; got 96. Use 128"):
         # 96 / 64 = 1.5; Python rounds half to even: 2.
         override(preset("mini"), {"model.name": "unet_strided", "transform.height_px": "96"})
@@ -328,10 +332,10 @@ def test_model_on_an_encoder_takes_multiples_of_32_whatever_the_depth(name: str)
 
 
 @pytest.mark.parametrize(
-    ("value", "near"), [("pretraned", " Did you mean pretrained"), ("imagenet", ""), ("weights.pth", ""), ("", "")]
+    ("value", "near"), [("imagenett", " Did you mean imagenet"), ("pretrained", ""), ("weights.pth", ""), ("", "")]
 )
-def test_weights_are_pretrained_none_or_a_file_of_keras(value: str, near: str) -> None:
-    with pytest.raises(ConfigError, match=f"is pretrained, none or the path of an .h5 file; got '{value}'.{near}"):
+def test_weights_are_imagenet_none_or_a_file_of_keras(value: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"is imagenet, none or the path of an .h5 file; got '{value}'.{near}"):
         override(preset("voc2007"), {"model.encoder_weights": value})
 
 
@@ -377,7 +381,7 @@ def test_unet_original_takes_4_more_than_multiples(depth: int, size: int, use: i
 
 def test_all_sizes_that_do_not_fit_are_named_with_what_to_paste() -> None:
     with pytest.raises(ConfigError) as error:
-        override(preset("voc2007"), {"model.name": "unet_original"})
+        override(preset("voc2007"), SIZES | {"model.name": "unet_original"})
     names = ("transform.height_px", "transform.width_px", "augment.crop_height_px", "augment.crop_width_px")
     assert str(error.value).startswith(
         f"{', '.join(names)} must be multiples of 16 and 4 more for the model unet_original; got 384, 384, 256, 256. Use "
@@ -395,10 +399,14 @@ def test_crop_that_is_as_large_as_the_picture_is_not_complained_of() -> None:
     assert "augment" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["unet_strided", "unet_pretrained"])
-def test_dropout_does_not_rise_where_there_is_none(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"of which {name} has none. Set train.dropout_rise=0, or .*: unet, unet_original"):
-        override(preset("voc2007"), {"model.name": name, "train.dropout_rise": "0.1"})
+def test_tiles_do_not_go_with_normalisation_by_the_picture() -> None:
+    with pytest.raises(ConfigError, match=r"unet_original takes large ones through in tiles.* model.normalization=batch"):
+        pipeline_config.ModelConfig(name="unet_original", normalization="group")
+
+
+def test_dropout_does_not_rise_where_there_is_none() -> None:
+    with pytest.raises(ConfigError, match=r"of which unet_strided has none. Set train.dropout_rise=0, .*: unet, unet_orig"):
+        override(preset("voc2007"), SIZES | {"model.name": "unet_strided", "train.dropout_rise": "0.1"})
     with pytest.raises(ConfigError, match=r"raises model.dropout, which is 0. Set model.dropout=0.5"):
         override(preset("mini"), {"model.dropout": "0", "train.dropout_rise": "0.1"})
     assert override(preset("mini"), {"train.dropout_rise": "0.1"}).train.dropout_rise == 0.1

@@ -107,6 +107,8 @@ def test_every_setting_is_read_or_fixed_or_of_no_meaning() -> None:
     stages = ("transform.", "augment.", "model.", "train.")
     known = {name for name in pipeline_config.fields(pipeline_config.voc2007()) if name.startswith(stages)}
     assert known == {*READ, *OF_NO_MEANING, *pytorch_recipe.ONLY}
+    source = pathlib.Path(pytorch_recipe.__file__).read_text()
+    assert [name for name in READ if f".{name.partition('.')[2]}" not in source] == []
 
 
 # Numbers.
@@ -165,7 +167,7 @@ def test_updates_are_those_of_the_pipeline(torch: Any) -> None:
     for network in (training._network, training.average):
         _copy_decoder(model, network["decoder"], torch)
     rule = optimizer.make_optimizer(config.train, 1, model.get_layer("encoder").trainable_variables)
-    loop = TrainingLoop(model, losses.make_loss(config.train), rule, tf.distribute.get_strategy())
+    loop = TrainingLoop(model, losses.make_loss(config.train), rule, tf.distribute.get_strategy(), config.train.ema_momentum)
 
     expected: list[float] = []
     batches = tf.data.Dataset.from_tensors((preprocessing.scale_image(images), labels)).repeat(4)

@@ -21,7 +21,7 @@ def build(config: ModelConfig, num_classes: int, input_shape: tuple[int | None, 
     classes.
 
     Args:
-        config: uses encoder, encoder_weights, frozen_batch_norm and dropout (before the last convolution of the pyramid).
+        config: uses encoder, encoder_weights, frozen_batch_norm and dropout (behind the last convolution of the pyramid).
         num_classes: channels of the logits.
         input_shape: (H, W, 3); H and W multiples of 32, or None.
 

@@ -58,7 +58,7 @@ def build(name: str, weights: str) -> keras.Model:
 
     Args:
         name: one of `APPLICATIONS`.
-        weights: "pretrained", "none", or the path of a file that `load_weights` of the application without its top takes.
+        weights: "imagenet", "none", or the path of a file that `load_weights` of the application without its top takes.
 
     Returns:
         A model from float [B, H, W, 3] in [0, 1], H and W multiples of 32, to features at strides 4, 8, 16 and 32.
@@ -68,7 +68,7 @@ def build(name: str, weights: str) -> keras.Model:
     """
     application = APPLICATIONS[name]
     network = application.network(include_top=False, weights=None, input_shape=(None, None, 3))
-    if weights == "pretrained":
+    if weights == "imagenet":
         # By way of the trained size: Keras picks the file by it, and warns where there is none.
         size = (_TRAINED_SIZE_PX, _TRAINED_SIZE_PX, 3)
         network.set_weights(application.network(include_top=False, weights="imagenet", input_shape=size).get_weights())

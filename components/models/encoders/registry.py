@@ -43,7 +43,7 @@ def build(config: ModelConfig, dilated: bool = False) -> Encoder:
         network = applications.build(config.encoder, config.encoder_weights)
     else:
         network = efficientnet_lite.build(config.encoder, dilated)
-        if config.encoder_weights == "pretrained":
+        if config.encoder_weights == "imagenet":
             efficientnet_lite.load_pretrained(network, config.encoder)
         elif config.encoder_weights != "none":
             network.load_weights(config.encoder_weights)

@@ -19,7 +19,7 @@ def digest(config: ModelConfig) -> str:
     """
     if not config.has_encoder or config.encoder_weights == "none":
         return ""
-    if config.encoder_weights == "pretrained":
+    if config.encoder_weights == "imagenet":
         if config.encoder in efficientnet_lite.VARIANTS:
             # Here, and not after the data was prepared, is the time to complain.
             efficientnet_lite.weights_path(config.encoder)
@@ -27,6 +27,6 @@ def digest(config: ModelConfig) -> str:
     path = epath.Path(config.encoder_weights)
     if not path.is_file():
         raise ConfigError(
-            f"model.encoder_weights is no file: {config.encoder_weights}. Give its path, or set it to pretrained or none."
+            f"model.encoder_weights is no file: {config.encoder_weights}. Give its path, or set it to imagenet or none."
         )
     return hashlib.sha256(path.read_bytes()).hexdigest()
