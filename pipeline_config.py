@@ -293,7 +293,7 @@ class TrainConfig:
         encoder_rate_factor: what the encoder's rate is of the learning rate (unet_pretrained, deeplabv3plus).
         schedule: of the learning rate after the warm-up: constant; poly, to 0 by a power; or cosine, to 0.
         poly_power: the power of poly.
-        warmup_epochs: over which the rate rises in equal steps to its peak; a training that ends within them never reaches its peak.
+        warmup_epochs: over which the rate rises in equal steps; a training that ends within them never reaches its peak.
         weight_decay: decoupled, of kernels only (adamw, sgd).
         momentum: of sgd, 0..1.
         clip_norm: gradients are shortened to this norm, over all weights; 0: they are not.
@@ -531,7 +531,7 @@ def voc2007() -> PipelineConfig:
             base.augment, crop_height_px=256, crop_width_px=256, min_scale=0.55, max_scale=1.75, copy_paste=0.5
         ),
         model=ModelConfig(name="unet_pretrained", encoder="efficientnet_lite2", dropout=0.2),
-        train=dataclasses.replace(base.train, epochs=140, learning_rate=1e-3, encoder_rate_factor=0.2),
+        train=dataclasses.replace(base.train, epochs=120, learning_rate=1e-3, encoder_rate_factor=0.05, validate_every=5),
     )
 
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from components import augment, features, preprocessing
 from components.record_store import RecordStore
+from components.untuned import untuned
 from pipeline_config import AugmentConfig, TransformConfig
 
 
@@ -144,7 +145,7 @@ def make_training_batches(
 
     drawn = tf.data.Dataset.from_tensor_slices((plan.indices, plan.partners, plan.seeds))
     examples = drawn.map(load, tf.data.AUTOTUNE, deterministic=True)
-    return examples.batch(config.filled_size).prefetch(tf.data.AUTOTUNE)
+    return untuned(examples.batch(config.filled_size).prefetch(tf.data.AUTOTUNE))
 
 
 def make_validation_batches(store: RecordStore, config: InputConfig) -> tf.data.Dataset:
@@ -162,7 +163,7 @@ def make_validation_batches(store: RecordStore, config: InputConfig) -> tf.data.
     batches = examples.batch(config.batch_size)
     if config.devices > 1:
         batches = batches.map(lambda images, labels: fill_up(images, labels, config.filled_size))
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return untuned(batches.prefetch(tf.data.AUTOTUNE))
 
 
 def _read(store: RecordStore, index: tf.Tensor, config: TransformConfig) -> tuple[tf.Tensor, tf.Tensor]:

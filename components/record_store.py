@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from components import features
 from components.errors import TrainingError
+from components.untuned import untuned
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,4 +100,4 @@ def _scan(files: Sequence[str], num_classes: int) -> tf.data.Dataset:
         counts = tf.math.bincount(label, minlength=256, maxlength=256, dtype=tf.int64)[:num_classes]
         return record, parsed[features.FILENAME], counts
 
-    return records.map(describe, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    return untuned(records.map(describe, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE))

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from components import features, preprocessing
+from components.untuned import untuned
 from pipeline_config import ServingConfig, TransformConfig
 
 _STRIP_ROWS = 64
@@ -70,7 +71,7 @@ class Server(tf.Module):
         )
         found = tf.fill([count], "")
         errors = tf.fill([count], UNREADABLE)
-        for index, batch, heights, widths in iter(readable):
+        for index, batch, heights, widths in iter(untuned(readable)):
             encoded = self._masks(self._call(preprocessing.scale_image(batch)), heights, widths)
             found = tf.tensor_scatter_nd_update(found, index[:, tf.newaxis], encoded)
             errors = tf.tensor_scatter_nd_update(errors, index[:, tf.newaxis], tf.zeros_like(encoded))

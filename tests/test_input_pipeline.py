@@ -198,3 +198,11 @@ def test_filling_is_black_and_void() -> None:
     assert images.shape == (4, 2, 3, 3) and labels.shape == (4, 2, 3)
     assert tf.reduce_sum(images) == 18
     assert np.array_equal(labels[1:], np.full((3, 2, 3), 255))
+
+
+def test_no_autotuner_keeps_an_epoch_from_ending(store: RecordStore) -> None:
+    for batches in (
+        input_pipeline.make_training_batches(store, _config(4), 0, 0),
+        input_pipeline.make_validation_batches(store, _config(4)),
+    ):
+        assert batches.options().autotune.enabled is False
