@@ -531,7 +531,9 @@ def voc2007() -> PipelineConfig:
             base.augment, crop_height_px=256, crop_width_px=256, min_scale=0.55, max_scale=1.75, copy_paste=0.5
         ),
         model=ModelConfig(name="unet_pretrained", encoder="efficientnet_lite2", dropout=0.2),
-        train=dataclasses.replace(base.train, epochs=120, learning_rate=1e-3, encoder_rate_factor=0.05, validate_every=5),
+        train=dataclasses.replace(
+            base.train, epochs=60, learning_rate=1e-3, encoder_rate_factor=0.05, weight_decay=0.05, validate_every=5
+        ),
     )
 
 
