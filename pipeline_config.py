@@ -486,10 +486,10 @@ def voc2007_scratch() -> PipelineConfig:
     """
     return PipelineConfig(
         preset="voc2007_scratch",
-        transform=TransformConfig(height_px=256, width_px=256),
+        transform=TransformConfig(height_px=160, width_px=160),
         augment=AugmentConfig(
-            crop_height_px=192,
-            crop_width_px=192,
+            crop_height_px=128,
+            crop_width_px=128,
             flip=True,
             min_scale=0.5,
             max_scale=1.5,
@@ -501,10 +501,10 @@ def voc2007_scratch() -> PipelineConfig:
         ),
         model=ModelConfig(name="unet_pretrained", encoder_weights="none", frozen_batch_norm=False, dropout=0.2),
         train=TrainConfig(
-            epochs=150,
+            epochs=300,
             batch_size=8,
             optimizer="adamw",
-            weight_decay=0.01,
+            weight_decay=0.05,
             learning_rate=2e-3,
             schedule="poly",
             warmup_epochs=2,
@@ -532,9 +532,7 @@ def voc2007() -> PipelineConfig:
             base.augment, crop_height_px=256, crop_width_px=256, min_scale=0.55, max_scale=1.75, copy_paste=0.5
         ),
         model=ModelConfig(name="unet_pretrained", encoder="efficientnet_lite2", dropout=0.2),
-        train=dataclasses.replace(
-            base.train, epochs=60, learning_rate=1e-3, encoder_rate_factor=0.05, weight_decay=0.05, validate_every=5
-        ),
+        train=dataclasses.replace(base.train, epochs=60, learning_rate=1e-3, encoder_rate_factor=0.05, validate_every=5),
     )
 
 
