@@ -482,7 +482,9 @@ class PipelineConfig:
 def voc2007_scratch() -> PipelineConfig:
     """PASCAL VOC 2007 with a network that has seen nothing else.
 
-    `vocseg run --preset voc2007_scratch --data DIR`.
+    `vocseg run --preset voc2007_scratch --data DIR`: 23 min on two cores, mean IoU 0.111 on the test split (0.125 on the
+    validation split, which chose epoch 210 of 300). Pictures are small so that there can be thousands of steps: after five
+    hundred, the network still answers background everywhere.
     """
     return PipelineConfig(
         preset="voc2007_scratch",
