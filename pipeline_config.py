@@ -520,10 +520,11 @@ def voc2007() -> PipelineConfig:
     """PASCAL VOC 2007 with a decoder on an encoder that knows ImageNet: the default.
 
     `vocseg run --preset voc2007 --data DIR`: 18 min on two cores, mean IoU 0.568 on the test split (0.564 on the validation
-    split, which chose epoch 25 of 60). What made it, on the validation split: efficientnet_lite2 instead of 0, from 0.500 to
-    0.547 in 40 epochs; the encoder at a twentieth of the decoder's rate instead of a fifth, from 0.508 to 0.523 in 20, and
-    from 0.551 to 0.566 at best in 120, which fell to 0.543 by epoch 80. Lovasz-Softmax added to the loss cost 0.03. A decoder
-    with group normalisation, and without projections of the encoder's features, stood at 0.17.
+    split, which chose epoch 25 of 60). One run each, on the validation split, where a hundredth is within the noise:
+    efficientnet_lite2 instead of 0 brought 40 epochs from 0.500 to 0.547, all else equal; the encoder at a twentieth of the
+    decoder's rate instead of a fifth, the best of a long run from 0.551 to 0.566, both at epoch 40, with other numbers of
+    epochs and validations. From there both fell, to 0.520 by epoch 60 and 0.543 by epoch 75. A decoder with group
+    normalisation, and without projections of the encoder's features, stood at 0.17.
     """
     base = voc2007_scratch()
     return dataclasses.replace(

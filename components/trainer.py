@@ -269,8 +269,8 @@ class Training:
                 state.dropout = dropout.next_rate(state.dropout, scores, config.dropout_rise)
             state.arrays = self.loop.arrays()
             # The last step may have ruined them, and the state before is dropped.
-            extremes = [np.abs(array).max(initial=0) for array in state.arrays]
-            self._check(float(max(extremes, default=0)), "largest weight", f"epoch {state.epoch}")
+            largest = np.max([np.abs(array).max(initial=0) for array in state.arrays])  # NaN if any is.
+            self._check(float(largest), "largest weight", f"epoch {state.epoch}")
             self._folder.save(state)
         return state
 

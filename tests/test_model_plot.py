@@ -76,6 +76,14 @@ def test_no_skip_and_no_box_crosses_a_box(name: str) -> None:
         assert lane > 0
 
 
+@pytest.mark.parametrize(
+    "name", ["unet", "unet_strided", "unet_original", "fcn16s", "fcn8s", "unet_pretrained", "deeplabv3plus"]
+)
+def test_skips_are_drawn_where_there_are_any(name: str) -> None:
+    boxes = model_graph.fold(model_graph.read(registry.build(CONFIGS[name], 3, 64, 64)))
+    assert list(model_plot._skips(boxes, model_plot.place(boxes)))
+
+
 def test_strides_dilations_and_factors_are_shown() -> None:
     kinds = {box.kind for box in model_graph.read(registry.build(CONFIGS["unet_strided"], 3, 64, 64))}
     assert {"Conv2D 3x3 /2", "Conv2DTranspose 3x3 x2"} <= kinds

@@ -403,6 +403,28 @@ def test_poisoned_weights_end_the_run_at_the_first_step(tmp_path: pathlib.Path, 
     assert _written(tmp_path / "state") == []
 
 
+@pytest.mark.parametrize("last", [float("nan"), float("inf")])
+def test_weights_that_an_epoch_ruined_are_not_kept(
+    tmp_path: pathlib.Path, records: Records, monkeypatch: pytest.MonkeyPatch, last: float
+) -> None:
+    # No validation in this epoch, and its losses were finite: only a look at the weights can tell.
+    monkeypatch.setattr(TrainingLoop, "arrays", lambda self: [np.ones(2), np.array([1.0, last])])
+    with pytest.raises(TrainingError, match=r"largest weight became (nan|inf) in epoch 1; no model is saved"):
+        _fit(tmp_path, records, _with(epochs=4, validate_every=4))
+    assert _written(tmp_path / "state") == []
+
+
+def test_training_without_an_update_is_refused(tmp_path: pathlib.Path, records: Records) -> None:
+    with pytest.raises(TrainingError, match=r"batches in all, and one update takes train.accumulate_steps=100 of them"):
+        _fit(tmp_path, records, _with(epochs=1, accumulate_steps=100))
+
+
+@pytest.mark.parametrize(("first", "share"), [("background", 0.5), ("road", 0.0)])
+def test_training_pastes_only_on_background(first: str, share: float) -> None:
+    config = dataclasses.replace(CONFIG, augment=AugmentConfig(copy_paste=0.5), class_names=(first, "red", "blue"))
+    assert trainer.input_config(config, 1).augment.copy_paste == share
+
+
 def test_exhausted_memory_ends_with_advice_in_words() -> None:
     with (
         pytest.raises(TrainingError, match=r"batch of 4\..*train\.batch_size=2 --set train\.accumulate_steps=2"),
