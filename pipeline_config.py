@@ -405,17 +405,56 @@ class EvaluateConfig:
     """The gate: what a model must reach to be blessed.
 
     Attributes:
-        min_mean_iou: floor for the mean IoU, 0..1; set it above what predicting background everywhere scores.
+        min_mean_iou: floor for the mean IoU, 0..1.
+        beat_constant: the mean IoU must be above what answering the commonest class everywhere scores.
+        min_iou: floors for the IoU of named classes, 0..1: "person=0.5, dog=0.3".
         max_mean_iou_drop: by how much the mean IoU may fall below the baseline's, 0..1.
+        max_iou_drop: by how much the IoU of any class may, 0..1.
     """
 
     min_mean_iou: float = 0.05
+    beat_constant: bool = True
+    min_iou: str = ""
     max_mean_iou_drop: float = 0.0
+    max_iou_drop: float = 0.1
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        _require(0 <= self.min_mean_iou <= 1, f"evaluate.min_mean_iou lies in 0..1; got {self.min_mean_iou}.")
-        _require(0 <= self.max_mean_iou_drop <= 1, f"evaluate.max_mean_iou_drop lies in 0..1; got {self.max_mean_iou_drop}.")
+        for name in ("min_mean_iou", "max_mean_iou_drop", "max_iou_drop"):
+            _require(0 <= getattr(self, name) <= 1, f"evaluate.{name} lies in 0..1; got {getattr(self, name)}.")
+        _ = self.class_floors
+
+    @property
+    def class_floors(self) -> tuple[tuple[str, float], ...]:
+        """The named classes and their floors.
+
+        Raises:
+            ConfigError: the text is no such list.
+        """
+        floors = []
+        for text in filter(None, map(str.strip, self.min_iou.split(","))):
+            name, _, number = text.rpartition("=")
+            try:
+                floor = float(number)
+            except ValueError:
+                floor = -1.0
+            _require(
+                bool(name.strip()) and 0 <= floor <= 1,
+                f"evaluate.min_iou takes CLASS=FLOOR with floors from 0 to 1, as in 'person=0.5, dog=0.3'; got {text!r}.",
+            )
+            floors.append((name.strip(), floor))
+        names = [name for name, _ in floors]
+        _require(len(set(names)) == len(names), f"evaluate.min_iou names a class twice: {self.min_iou!r}.")
+        return tuple(floors)
+
+    def check_classes(self, class_names: tuple[str, ...]) -> None:
+        """Fails over floors for classes that the data set does not have.
+
+        Raises:
+            ConfigError: there are such; the message has the nearest names.
+        """
+        for name, _ in self.class_floors:
+            _require_one_of("A class in evaluate.min_iou", name, class_names)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

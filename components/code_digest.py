@@ -18,6 +18,7 @@ _LIBRARIES = {
     "imagehash": ("imagehash",),
     "keras": ("keras",),
     "numpy": ("numpy",),
+    "scipy": ("scipy",),
     "tensorflow": ("tensorflow",),
     "tensorflow_datasets": ("tensorflow-datasets",),
     "tensorflow_model_analysis": ("tensorflow-model-analysis",),

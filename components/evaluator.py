@@ -1,74 +1,155 @@
-"""Evaluator: TFMA at the pictures' own size through the serving signature, and the thresholds of the gate."""
+"""Evaluator: TFMA at the pictures' own size through the serving signature, then the gate, and both written down."""
 
+import dataclasses
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
-from google.protobuf import wrappers_pb2
+from tensorflow_model_analysis.extractors.extractor import Extractor
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tfx import types
-from tfx.components.evaluator import component as tfx_evaluator
+from tfx.components.evaluator import constants
 from tfx.components.evaluator import executor as tfx_executor
-from tfx.dsl.components.base import executor_spec
-from tfx.types import artifact_utils
-from tfx.utils import json_utils
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, component_spec, standard_artifacts, standard_component_specs
+from tfx.utils import json_utils, path_utils, proto_utils
 
-from components import features, iou_tfma, progress, records
-from pipeline_config import EvaluateConfig
+from components import features, gate, iou_tfma, progress, records, slices
+from components.evaluation import OVERALL, Evaluation, ImageScore, Measured, Slice, write_evaluation
+from pipeline_config import EvaluateConfig, from_json
 
 CANDIDATE, BASELINE = tfma.CANDIDATE_KEY, tfma.BASELINE_KEY
-SPLIT_PROPERTY = "evaluated_split"
+SIGNATURE = "serving_examples"
 
 
-def make_eval_config(config: EvaluateConfig, class_names: Sequence[str], code_digest: str) -> tfma.EvalConfig:
-    """Returns what TFMA measures and demands.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluatorConfig:
+    """What reaches the executor, as JSON.
 
-    Thresholds hold for the whole only: an empty slicing spec in `per_slice_thresholds`, since `threshold` would hold on every
-    slice. Without a baseline TFX skips the change threshold.
+    Attributes:
+        evaluate: floors and tolerances.
+        class_names: in the order of the ids.
+    """
+
+    evaluate: EvaluateConfig
+    class_names: tuple[str, ...]
+
+
+def make_eval_config(class_names: Sequence[str]) -> tfma.EvalConfig:
+    """Returns what TFMA measures. It has no thresholds: the gate decides, which knows words, classes and absent values.
 
     Args:
-        config: the floor and the drop that is borne.
         class_names: in the order of the ids.
-        code_digest: of the metric.
     """
-    threshold = tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(lower_bound=wrappers_pb2.DoubleValue(value=config.min_mean_iou)),
-        change_threshold=tfma.GenericChangeThreshold(
-            direction=tfma.MetricDirection.HIGHER_IS_BETTER,
-            absolute=wrappers_pb2.DoubleValue(value=-config.max_mean_iou_drop),
-        ),
-    )
     metric = tfma.MetricConfig(
         class_name=iou_tfma.MeanIoU.__name__,
         module=iou_tfma.__name__,
-        config=json.dumps({"class_names": list(class_names), "code_digest": code_digest, "name": "mean_iou"}),
+        config=json.dumps({"class_names": list(class_names), "name": "mean_iou"}),
     )
     return tfma.EvalConfig(
         model_specs=[
-            tfma.ModelSpec(name=name, signature_name="serving_examples", label_key=features.LABEL, is_baseline=name == BASELINE)
+            tfma.ModelSpec(name=name, signature_name=SIGNATURE, label_key=features.LABEL, is_baseline=name == BASELINE)
             for name in (CANDIDATE, BASELINE)
         ],
-        slicing_specs=[tfma.SlicingSpec()],
-        metrics_specs=[
-            tfma.MetricsSpec(
-                metrics=[
-                    tfma.MetricConfig(
-                        class_name=metric.class_name,
-                        module=metric.module,
-                        config=metric.config,
-                        per_slice_thresholds=[
-                            tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=threshold)
-                        ],
-                    ),
-                    tfma.MetricConfig(class_name="ExampleCount"),
-                ]
-            )
-        ],
+        slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[group]) for group in slices.GROUPS)],
+        metrics_specs=[tfma.MetricsSpec(metrics=[metric, tfma.MetricConfig(class_name="ExampleCount")])],
     )
 
 
+def make_extractors(eval_shared_model: Any, eval_config: tfma.EvalConfig, tensor_adapter_config: Any) -> list[Extractor]:
+    """Returns TFMA's extractors, and before its slicing the one that says which slices an image belongs to."""
+    made = tfma.default_extractors(
+        eval_shared_model=eval_shared_model, eval_config=eval_config, tensor_adapter_config=tensor_adapter_config
+    )
+    (metric,) = (one for one in eval_config.metrics_specs[0].metrics if one.module == iou_tfma.__name__)
+    class_names = json.loads(metric.config)["class_names"]
+    return [*made[:-1], slices.extractor(class_names), made[-1]]
+
+
+def read_slices(
+    folder: str, class_names: Sequence[str]
+) -> tuple[list[Slice], tuple[float, float] | None, tuple[ImageScore, ...]]:
+    """Reads what TFMA wrote.
+
+    Args:
+        folder: of the Evaluation artifact.
+        class_names: in the order of the ids.
+
+    Returns:
+        The slices, the whole first; the interval of the whole's change, or None without a baseline; the scores of images.
+    """
+    found = []
+    change: tuple[float, float] | None = None
+    images: tuple[ImageScore, ...] = ()
+    for record in tfma.load_metrics(folder):
+        keys = record.slice_key.single_slice_keys
+        values: dict[str, dict[str, Any]] = {CANDIDATE: {}, BASELINE: {}}
+        for metric in record.metric_keys_and_values:
+            if not metric.key.is_diff:
+                values[metric.key.model_name or CANDIDATE][metric.key.name] = _value(metric.value)
+        if not keys:
+            images = tuple(ImageScore(**image) for image in json.loads(values[CANDIDATE][iou_tfma.IMAGES]))
+            change = _interval(values[CANDIDATE].get(iou_tfma.CHANGE_INTERVAL))
+        group, value = (keys[0].column, keys[0].bytes_value.decode()) if keys else (OVERALL, "")
+        baseline = _measured(values[BASELINE], class_names) if values[BASELINE] else None
+        found.append(Slice(group=group, value=value, candidate=_measured(values[CANDIDATE], class_names), baseline=baseline))
+    order = {group: number for number, group in enumerate((OVERALL, *slices.GROUPS))}
+    return sorted(found, key=lambda one: (order[one.group], one.value)), change, images
+
+
+def _value(value: metrics_for_slice_pb2.MetricValue) -> Any:
+    kind = value.WhichOneof("type")
+    if kind == "array_value":
+        array = value.array_value
+        flat = array.int64_values if array.data_type == array.INT64 else array.float64_values
+        return np.array(flat).reshape(list(array.shape))
+    return value.bytes_value.decode() if kind == "bytes_value" else value.double_value.value
+
+
+def _measured(values: Mapping[str, Any], class_names: Sequence[str]) -> Measured:
+    names = [*iou_tfma.metric_names(class_names), "example_count"]
+    matrix, interval = values[iou_tfma.MATRIX].tolist(), _interval(values[iou_tfma.INTERVAL])
+    return Measured(metrics={name: _finite(values[name]) for name in names}, confusion_matrix=matrix, interval=interval)
+
+
+def _finite(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _interval(values: np.ndarray | None) -> tuple[float, float] | None:
+    return None if values is None or np.isnan(values).any() else (float(values[0]), float(values[1]))
+
+
+def problem_of_baseline(uri: str, class_names: Sequence[str]) -> str:
+    """Returns why a model cannot be compared with, in words; empty where it can.
+
+    Args:
+        uri: of its Model artifact.
+        class_names: the candidate's.
+    """
+    folder = path_utils.serving_model_path(uri)
+    try:
+        signatures = tf.saved_model.load(folder).signatures
+    except Exception as error:  # Whatever a damaged file makes TensorFlow raise.
+        return f"the baseline, {folder}, no longer loads ({str(error).splitlines()[0][:200]}): there is nothing to compare with"
+    if SIGNATURE not in signatures:
+        return f"the baseline, {folder}, has no signature {SIGNATURE}: there is nothing to compare with"
+    metadata = os.path.join(folder, features.METADATA_FILE)
+    if fileio.exists(metadata):
+        with fileio.open(metadata) as file:
+            theirs = json.load(file)["class_names"]
+        if theirs != list(class_names):
+            return f"the baseline knows other classes ({', '.join(theirs)}): there is nothing to compare with"
+    return ""
+
+
 class Executor(tfx_executor.Executor):
-    """TFX's executor on the test split, or on the validation split of a data set that has no test."""
+    """TFX's executor on the test split, or on the validation split of a data set that has no test; then the gate."""
 
     def Do(
         self,
@@ -76,16 +157,107 @@ class Executor(tfx_executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Evaluates, and notes on the evaluation which split it was."""
+        """Evaluates, judges, writes `evaluation.json`, and notes on the blessing what was decided and why."""
+        config = from_json(EvaluatorConfig, exec_properties["settings"])
         splits = artifact_utils.decode_split_names(input_dict["examples"][0].split_names)
         split = features.TEST_SPLIT if features.TEST_SPLIT in splits else features.EVAL_SPLIT
-        output_dict["evaluation"][0].set_string_custom_property(SPLIT_PROPERTY, split)
         files = records.list_files([f"{uri}/*" for uri in artifact_utils.get_split_uris(input_dict["examples"], split)])
+        baselines = input_dict.get("baseline_model") or []
+        problem = problem_of_baseline(baselines[0].uri, config.class_names) if baselines else ""
+        used = [] if problem else baselines
         progress.report(0, records.count_records(files), iou_tfma.PROGRESS_UNIT)  # The metric does not know how many come.
-        super().Do(input_dict, output_dict, exec_properties | {"example_splits": json_utils.dumps([split])})
+        properties = {
+            standard_component_specs.EVAL_CONFIG_KEY: proto_utils.proto_to_json(make_eval_config(config.class_names)),
+            standard_component_specs.EXAMPLE_SPLITS_KEY: json_utils.dumps([split]),
+            "custom_extractors": f"{make_extractors.__module__}.{make_extractors.__qualname__}",
+        }
+        super().Do({**input_dict, "baseline_model": used}, output_dict, {**exec_properties, **properties})
+        (evaluation,) = output_dict["evaluation"]
+        (overall, *others), change, images = read_slices(evaluation.uri, config.class_names)
+        decision = gate.judge(
+            overall.candidate, overall.baseline, split, config.evaluate, config.class_names, baseline_problem=problem
+        )
+        written = Evaluation(
+            split=split,
+            class_names=config.class_names,
+            overall=overall,
+            change_interval=change,
+            slices=tuple(others),
+            images=images,
+            blessed=decision.blessed,
+            reasons=decision.reasons,
+            refusals=decision.refusals,
+        )
+        write_evaluation(written, evaluation.uri)
+        _bless(output_dict["blessing"][0], decision, input_dict["model"][0], used[0] if used else None)
 
 
-class Evaluator(tfx_evaluator.Evaluator):
-    """TFX's Evaluator with the executor above."""
+def _bless(blessing: types.Artifact, decision: gate.Decision, model: types.Artifact, baseline: types.Artifact | None) -> None:
+    """Fills a blessing in as TFX's own executor does, and adds the reasons."""
+    blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri)
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    if baseline is not None:
+        blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri)
+        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id)
+    verdict = constants.BLESSED_VALUE if decision.blessed else constants.NOT_BLESSED_VALUE
+    name = constants.BLESSED_FILE_NAME if decision.blessed else constants.NOT_BLESSED_FILE_NAME
+    reasons = "\n".join(decision.reasons)
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, verdict)
+    blessing.set_string_custom_property("reasons", reasons)
+    fileio.makedirs(blessing.uri)
+    with fileio.open(os.path.join(blessing.uri, name), "w") as file:
+        file.write(reasons + "\n")
 
+
+class EvaluatorSpec(component_spec.ComponentSpec):
+    """The component's inputs, outputs and execution properties."""
+
+    PARAMETERS = {  # noqa: RUF012 - so TFX has it
+        "settings": component_spec.ExecutionParameter(type=str),
+        "code_digest": component_spec.ExecutionParameter(type=str),  # Only there for the cache.
+    }
+    INPUTS = {  # noqa: RUF012
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "baseline_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
+    OUTPUTS = {  # noqa: RUF012
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+    }
+
+
+class Evaluator(base_beam_component.BaseBeamComponent):
+    """The component.
+
+    Args:
+        examples: ExampleGen's.
+        model: the candidate.
+        baseline_model: what it is compared with, if there is one.
+        settings: an `EvaluatorConfig` as JSON.
+        code_digest: of this module.
+    """
+
+    SPEC_CLASS = EvaluatorSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        baseline_model: types.BaseChannel,
+        settings: str,
+        code_digest: str,
+    ) -> None:
+        """Makes the outputs' channels."""
+        super().__init__(
+            EvaluatorSpec(
+                examples=examples,
+                model=model,
+                baseline_model=baseline_model,
+                settings=settings,
+                code_digest=code_digest,
+                evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
+                blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+            )
+        )

@@ -46,7 +46,19 @@ def iou(matrix: np.ndarray) -> np.ndarray:
 
 def mean_iou(matrix: np.ndarray) -> float:
     """Returns the mean of `iou` over the classes in truth or prediction, 0..1; NaN if there is no pixel at all."""
-    return _mean(iou(matrix))
+    return mean(iou(matrix))
+
+
+def dice(matrix: np.ndarray) -> np.ndarray:
+    """Returns the Dice coefficient of each class, float64 [C]: 0..1, NaN for a class in neither truth nor prediction."""
+    both = matrix.sum(0) + matrix.sum(1)
+    return np.divide(2.0 * np.diag(matrix), both, out=np.full(len(matrix), np.nan), where=both > 0)
+
+
+def accuracy(matrix: np.ndarray) -> np.ndarray:
+    """Returns the share of each class's pixels that are right, float64 [C]: 0..1, NaN for a class that the truth lacks."""
+    truth = matrix.sum(1)
+    return np.divide(np.diag(matrix), truth, out=np.full(len(matrix), np.nan), where=truth > 0)
 
 
 def pixel_accuracy(matrix: np.ndarray) -> float:
@@ -56,12 +68,20 @@ def pixel_accuracy(matrix: np.ndarray) -> float:
 
 
 def mean_accuracy(matrix: np.ndarray) -> float:
-    """Returns the mean over the classes in the truth of the share of their pixels that are right, 0..1; NaN if none."""
+    """Returns the mean of `accuracy` over the classes in the truth, 0..1; NaN if none."""
+    return mean(accuracy(matrix))
+
+
+def constant_mean_iou(matrix: np.ndarray) -> tuple[int, float]:
+    """Returns the commonest class of the truth, and the mean IoU of predicting it everywhere, 0..1; NaN without pixels."""
     truth = matrix.sum(1)
-    recall = np.divide(np.diag(matrix), truth, out=np.full(len(matrix), np.nan), where=truth > 0)
-    return _mean(recall)
+    commonest = int(np.argmax(truth))
+    answered = np.zeros_like(matrix)
+    answered[:, commonest] = truth
+    return commonest, mean_iou(answered)
 
 
-def _mean(values: np.ndarray) -> float:
+def mean(values: np.ndarray) -> float:
+    """Returns the mean of the values [C] that are not NaN; NaN if there are none."""
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")

@@ -210,7 +210,9 @@ def show_result(console: rich.console.Console, summary: Summary) -> None:
         console.print()
         console.print(class_table(summary))
         blessed = "blessed" if summary.verdict["blessed"] else "not blessed"
-        console.print(f"mean IoU {number(summary.metrics['mean_iou'])}: {blessed}", style="bold")
+        interval = summary.verdict.get("interval")
+        spread = f" ({number(interval[0])} to {number(interval[1])} on other pictures of the kind)" if interval else ""
+        console.print(f"mean IoU {number(summary.metrics['mean_iou'])}{spread}: {blessed}", style="bold")
         for reason in summary.verdict["reasons"]:
             console.print(f"  - {reason}", markup=False)
     if summary.quarantined:

@@ -17,7 +17,7 @@ from components.code_digest import code_digest
 from components.datasets import registry as datasets
 from components.datasets.spec import DatasetSpec
 from components.drift import make_drift_config
-from components.evaluator import Evaluator, make_eval_config
+from components.evaluator import Evaluator, EvaluatorConfig
 from components.example_gen import ExampleGen
 from components.features import EVAL_SPLIT, TRAIN_SPLIT
 from components.models import names
@@ -57,10 +57,12 @@ def create_pipeline(
         beam_args: options for the steps that run on Beam.
 
     Raises:
-        ConfigError: a setting of the model that Keras does not know, or a file of weights that is not there.
+        ConfigError: a setting of the model that Keras does not know, a file of weights that is not there, or a floor for a
+            class that the data set does not have.
         ModelError: the package with the encoder's weights is not installed.
     """
     models.check(config.model, len(spec.classes))
+    config.evaluate.check_classes(spec.classes)
     builder = datasets.builder_of(spec)
     example_gen = ExampleGen(
         spec=to_json(spec),
@@ -131,7 +133,8 @@ def create_pipeline(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=make_eval_config(config.evaluate, spec.classes, code_digest("components.iou_tfma", "components.evaluator")),
+        settings=to_json(EvaluatorConfig(evaluate=config.evaluate, class_names=spec.classes)),
+        code_digest=code_digest("components.evaluator"),
     )
     pusher = Pusher(
         model=trainer.outputs["model"],

@@ -17,7 +17,6 @@ from pipeline.locations import Locations, locate
 from pipeline_config import PipelineConfig, to_json
 
 if TYPE_CHECKING:
-    from components.datasets.spec import DatasetSpec
     from pipeline.runners import Step
 
 
@@ -129,13 +128,11 @@ def _no_arguments() -> Iterator[None]:
 def _run_steps(config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView) -> None:
     """Runs the components and fills in the summary as they end."""
     with view.listening():
-        spec, steps = _run_graph(config, locations, summary, view)
-    _fill_in(summary, config, locations, spec, steps)
+        steps = _run_graph(config, locations, summary, view)
+    _fill_in(summary, locations, steps)
 
 
-def _run_graph(
-    config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView
-) -> "tuple[DatasetSpec, dict[str, Step]]":
+def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView) -> "dict[str, Step]":
     view.start("importing TensorFlow and TFX")
     from components import training_state
     from pipeline import datasets, runners  # Takes seconds, and prints: not before the output is redirected.
@@ -165,23 +162,28 @@ def _run_graph(
 
         connection = runners.local_metadata(locations)
         pipeline = graph.create_pipeline(config, locations, spec, connection, runners.LOCAL_BEAM_ARGS)
-        return spec, {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
+        return {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
 
 
-def _fill_in(
-    summary: runs.Summary, config: PipelineConfig, locations: Locations, spec: "DatasetSpec", steps: "dict[str, Step]"
-) -> None:
+def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step]") -> None:
     """Reads metrics, verdict and places from what the components left."""
     from tfx.utils import path_utils
 
-    from components import evaluator, trainer, training_log, verdict
+    from components import trainer, training_log
+    from components.evaluation import read_evaluation
     from components.example_gen import QUARANTINE_FILE, REPORT_FILE, read_report
 
     evaluation = steps["Evaluator"].outputs["evaluation"][0]
-    split = evaluation.get_string_custom_property(evaluator.SPLIT_PROPERTY)
-    decided = verdict.read_verdict(evaluation.uri, split, config.evaluate, spec.classes)
-    summary.metrics, summary.baseline = runs.finite(decided.metrics), runs.finite(decided.baseline)
-    summary.verdict = {"blessed": decided.blessed, "split": decided.split, "reasons": list(decided.reasons)}
+    found = read_evaluation(evaluation.uri)
+    summary.metrics = found.overall.candidate.metrics
+    summary.baseline = found.overall.baseline.metrics if found.overall.baseline else None
+    summary.verdict = {
+        "blessed": found.blessed,
+        "split": found.split,
+        "reasons": list(found.reasons),
+        "refusals": list(found.refusals),
+        "interval": found.overall.candidate.interval,
+    }
     pushed = steps["Pusher"].outputs["pushed_model"][0]
     if pushed.get_int_custom_property("pushed"):
         summary.pushed = {
@@ -191,9 +193,9 @@ def _fill_in(
         }
     quarantine = steps["ExampleGen"].outputs["quarantine"][0].uri
     data_report = steps["ExampleGen"].outputs["report"][0].uri
-    found = read_report(data_report)
-    summary.listed, summary.generated, summary.quarantined = found.listed, found.generated, len(found.quarantined)
-    summary.near_duplicates = len(found.near_duplicates)
+    data = read_report(data_report)
+    summary.listed, summary.generated, summary.quarantined = data.listed, data.generated, len(data.quarantined)
+    summary.near_duplicates = len(data.near_duplicates)
     summary.unfinished = len(os.listdir(locations.unfinished)) if os.path.isdir(locations.unfinished) else 0
     model_run = steps["Trainer"].outputs["model_run"][0].uri
     summary.paths |= {

@@ -3,12 +3,10 @@
 import dataclasses
 import datetime
 import json
-import math
 import os
 import pathlib
 import resource
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 SUMMARY_FILE = "summary.json"
@@ -31,7 +29,8 @@ class Summary:
         steps: name, status (run, cached, resolved, failed) and seconds of each component, in order.
         metrics: of the candidate on the evaluated split; None for a class that does not occur.
         baseline: the same of the baseline, or None.
-        verdict: blessed (bool), split, reasons; None before the Evaluator.
+        verdict: blessed (bool), split, reasons, refusals (those of the reasons for which it is not blessed), interval (of the
+            mean IoU); None before the Evaluator.
         pushed: version, path and whether this run pushed it; None where nothing is pushed.
         listed: number of pairs that the data set lists.
         generated: number of those that became examples.
@@ -143,13 +142,6 @@ def _process_start(pid: int) -> int:
         return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
     except OSError:
         return 0
-
-
-def finite(metrics: Mapping[str, float] | None) -> dict[str, float | None] | None:
-    """Returns the metrics with None for NaN, which JSON does not have."""
-    if metrics is None:
-        return None
-    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
 
 
 def peak_memory_bytes() -> int:

@@ -1,6 +1,6 @@
 """The TFMA metric, run by TFMA on models that answer with masks made by hand, with a baseline and without."""
 
-import dataclasses
+import hashlib
 import io
 import math
 import pathlib
@@ -15,8 +15,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types
 from tfx_bsl.public import tfxio
 
-from components import evaluator, features, iou, iou_tfma
-from pipeline_config import EvaluateConfig
+from components import boundary, evaluator, features, iou, iou_tfma, resampling
+from components.evaluation import ImageScore, Slice
 
 CLASS_NAMES = ("background", "cat", "dog", "sofa")
 V = features.IGNORE_LABEL
@@ -53,33 +53,29 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def _example(number: int, label: np.ndarray, answers: Mapping[str, np.ndarray], error: str = "") -> bytes:
+    present = [one for one in np.unique(label).tolist() if one != V]
+    scalars = {features.HEIGHT: [label.shape[0]], features.WIDTH: [label.shape[1]], features.CLASSES: present}
     strings = {features.FILENAME: b"%03d.jpg" % number, features.LABEL: _png(label), "candidate/error": error.encode()}
     strings |= {f"{name}/mask": _png(mask) for name, mask in answers.items()}
     feature = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for key, value in strings.items()}
+    feature |= {key: tf.train.Feature(int64_list=tf.train.Int64List(value=value)) for key, value in scalars.items()}
+    void = tf.train.FloatList(value=[float((label == V).mean())])
+    feature[features.VOID_FRACTION] = tf.train.Feature(float_list=void)
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What TFMA wrote: metrics by model and name, and whether it validated."""
-
-    metrics: dict[str, dict[str, float]]
-    keys: list[metric_types.MetricKey]
-    validation_ok: bool
-    failures: list[str]
-
-
 def _evaluate(
-    folder: pathlib.Path, models: dict[str, str], examples: Sequence[bytes], with_baseline: bool, config: EvaluateConfig
-) -> Result:
+    folder: pathlib.Path, models: dict[str, str], examples: Sequence[bytes], with_baseline: bool
+) -> tuple[list[Slice], tuple[float, float] | None, tuple[ImageScore, ...]]:
     """Runs TFMA as TFX's Evaluator does."""
     eval_config = tfma.utils.update_eval_config_with_defaults(
-        evaluator.make_eval_config(config, CLASS_NAMES, code_digest=""), has_baseline=with_baseline, rubber_stamp=True
+        evaluator.make_eval_config(CLASS_NAMES), has_baseline=with_baseline, rubber_stamp=True
     )
     shared = [
         tfma.default_eval_shared_model(models[spec.name or "candidate"], model_name=spec.name, eval_config=eval_config)
         for spec in eval_config.model_specs
     ]
+    chosen = shared if with_baseline else shared[0]
     source = tfxio.TFExampleBeamRecord(
         physical_format="inmem", telemetry_descriptors=["test"], raw_record_column_name=tfma.ARROW_INPUT_COLUMN
     )
@@ -89,20 +85,13 @@ def _evaluate(
             | beam.Create(list(examples))
             | source.BeamSource(batch_size=2)
             | tfma.ExtractEvaluateAndWriteResults(
-                eval_shared_model=shared if with_baseline else shared[0], eval_config=eval_config, output_path=str(folder)
+                eval_shared_model=chosen,
+                eval_config=eval_config,
+                extractors=evaluator.make_extractors(chosen, eval_config, None),
+                output_path=str(folder),
             )
         )
-    metrics: dict[str, dict[str, float]] = {}
-    keys = []
-    for record in tfma.load_metrics(str(folder)):
-        assert not record.slice_key.single_slice_keys
-        for metric in record.metric_keys_and_values:
-            keys.append(metric_types.MetricKey.from_proto(metric.key))
-            if not metric.key.is_diff:
-                metrics.setdefault(metric.key.model_name, {})[metric.key.name] = metric.value.double_value.value
-    validation = tfma.load_validation_result(str(folder))
-    failures = [failure.metric_key.name for slice_ in validation.metric_validations_per_slice for failure in slice_.failures]
-    return Result(metrics, keys, validation.validation_ok, failures)
+    return evaluator.read_slices(str(folder), CLASS_NAMES)
 
 
 def _masks(seed: int, wrong: float) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -116,12 +105,35 @@ def _masks(seed: int, wrong: float) -> list[tuple[np.ndarray, np.ndarray]]:
     return pairs
 
 
-def _expected(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+def _matrix(pairs: Pairs) -> np.ndarray:
     matrix = sum(iou.confusion_matrix(truth, mask, len(CLASS_NAMES)) for truth, mask in pairs)
     assert isinstance(matrix, np.ndarray)
-    values = {"mean_iou": iou.mean_iou(matrix), "pixel_accuracy": iou.pixel_accuracy(matrix)}
-    values["mean_accuracy"] = iou.mean_accuracy(matrix)
-    return values | {f"iou/{name}": value for name, value in zip(CLASS_NAMES, iou.iou(matrix).tolist(), strict=True)}
+    return matrix
+
+
+def _expected(pairs: Pairs) -> dict[str, float | None]:
+    matrix = _matrix(pairs)
+    counts = sum(boundary.boundary_counts(truth, mask, len(CLASS_NAMES)) for truth, mask in pairs)
+    assert isinstance(counts, np.ndarray)
+    by_class = {
+        "iou": iou.iou(matrix),
+        "accuracy": iou.accuracy(matrix),
+        "dice": iou.dice(matrix),
+        "boundary_iou": boundary.boundary_iou(counts),
+    }
+    values = {
+        "mean_iou": iou.mean_iou(matrix),
+        "pixel_accuracy": iou.pixel_accuracy(matrix),
+        "mean_accuracy": iou.mean_accuracy(matrix),
+        "mean_dice": float(np.nanmean(by_class["dice"])),
+        "mean_boundary_iou": float(np.nanmean(by_class["boundary_iou"])),
+    }
+    for kind, found in by_class.items():
+        values |= {f"{kind}/{name}": value for name, value in zip(CLASS_NAMES, found.tolist(), strict=True)}
+    return {name: None if math.isnan(value) else value for name, value in values.items()} | {"example_count": len(pairs)}
 
 
 GOOD, POOR = _masks(seed=1, wrong=0.2), [(t, m) for (t, _), (_, m) in zip(_masks(1, 0.2), _masks(1, 0.8), strict=True)]
@@ -129,74 +141,92 @@ EXAMPLES = [
     _example(number, truth, {"candidate": good, "baseline": poor})
     for number, ((truth, good), (_, poor)) in enumerate(zip(GOOD, POOR, strict=True))
 ]
-SWAPPED = [
-    _example(number, truth, {"candidate": poor, "baseline": good})
-    for number, ((truth, good), (_, poor)) in enumerate(zip(GOOD, POOR, strict=True))
-]
+
+Found = tuple[list[Slice], tuple[float, float] | None, tuple[ImageScore, ...]]
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) -> Result:
-    """The good model without a baseline; the floor is just what it scores."""
-    config = EvaluateConfig(min_mean_iou=_expected(GOOD)["mean_iou"])
-    return _evaluate(tmp_path_factory.mktemp("alone"), models, EXAMPLES, with_baseline=False, config=config)
+def alone(tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) -> Found:
+    """The good model without a baseline."""
+    return _evaluate(tmp_path_factory.mktemp("alone"), models, EXAMPLES, with_baseline=False)
 
 
 @pytest.fixture(scope="module")
-def against_worse(tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) -> Result:
+def compared(tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) -> Found:
     """The good model against the poor one."""
-    folder = tmp_path_factory.mktemp("worse")
-    return _evaluate(folder, models, EXAMPLES, with_baseline=True, config=EvaluateConfig(min_mean_iou=0.1))
+    return _evaluate(tmp_path_factory.mktemp("compared"), models, EXAMPLES, with_baseline=True)
 
 
-def _metrics(found: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in found.items() if name != "example_count"}
+def test_values_without_a_baseline_are_those_of_one_matrix_over_all_pictures(alone: Found) -> None:
+    (overall, *_), change, _ = alone
+    assert overall.candidate.metrics == pytest.approx(_expected(GOOD), abs=1e-12)
+    assert list(overall.candidate.metrics) == [*iou_tfma.metric_names(CLASS_NAMES), "example_count"]
+    assert overall.candidate.confusion_matrix == _matrix(GOOD).tolist()
+    assert overall.candidate.metrics["iou/sofa"] is None  # In neither truth nor prediction.
+    assert (overall.baseline, change) == (None, None)
 
 
-def test_values_without_a_baseline_are_those_of_one_matrix_over_all_pictures(alone: Result) -> None:
-    (metrics,) = alone.metrics.values()
-    assert _metrics(metrics) == pytest.approx(_expected(GOOD), abs=1e-12, nan_ok=True)
-    assert 0.3 < metrics["mean_iou"] < 0.95
-    assert math.isnan(metrics["iou/sofa"])  # In neither truth nor prediction.
-    assert metrics["example_count"] == 6
+def test_values_with_a_baseline_are_each_models_own(compared: Found) -> None:
+    overall = compared[0][0]
+    assert overall.baseline is not None
+    assert overall.candidate.metrics == pytest.approx(_expected(GOOD), abs=1e-12)
+    assert overall.baseline.metrics == pytest.approx(_expected(POOR), abs=1e-12)
+    assert overall.candidate.confusion_matrix == _matrix(GOOD).tolist()
+    assert overall.baseline.confusion_matrix == _matrix(POOR).tolist()
 
 
-def test_values_with_a_baseline_are_each_models_own(against_worse: Result) -> None:
-    assert set(against_worse.metrics) == {"candidate", "baseline"}
-    assert _metrics(against_worse.metrics["candidate"]) == pytest.approx(_expected(GOOD), abs=1e-12, nan_ok=True)
-    assert _metrics(against_worse.metrics["baseline"]) == pytest.approx(_expected(POOR), abs=1e-12, nan_ok=True)
-    assert against_worse.metrics["baseline"]["mean_iou"] < against_worse.metrics["candidate"]["mean_iou"] - 0.1
+def _resampled(pairs: Pairs) -> np.ndarray:
+    """Returns the mean IoU of each resample, from the whole matrices drawn as often as the names say."""
+    scores = []
+    for drawn in np.stack([resampling.weights(f"{number:03d}.jpg") for number in range(len(pairs))]).T:
+        many = [pair for pair, times in zip(pairs, drawn, strict=True) for _ in range(times)]
+        scores.append(iou.mean_iou(_matrix(many)) if many else math.nan)
+    return np.array(scores)
 
 
-def test_keys_are_plain_so_that_thresholds_find_them(alone: Result, against_worse: Result) -> None:
-    names = {"mean_iou", "pixel_accuracy", "mean_accuracy", "example_count", *(f"iou/{name}" for name in CLASS_NAMES)}
-    for result in (alone, against_worse):
-        assert {key.name for key in result.keys} == names  # And no confusion matrix among them.
-        assert all(key.sub_key is None and not key.output_name and key.aggregation_type is None for key in result.keys)
+def test_intervals_are_percentiles_over_images_drawn_again(compared: Found) -> None:
+    (overall, *_), change, _ = compared
+    assert overall.baseline is not None
+    good, poor = _resampled(GOOD), _resampled(POOR)
+    assert overall.candidate.interval == pytest.approx(tuple(np.nanpercentile(good, [2.5, 97.5])), abs=1e-12)
+    assert overall.baseline.interval == pytest.approx(tuple(np.nanpercentile(poor, [2.5, 97.5])), abs=1e-12)
+    assert change == pytest.approx(tuple(np.nanpercentile(good - poor, [2.5, 97.5])), abs=1e-12)
 
 
-def test_model_that_just_reaches_the_floor_is_good_enough(alone: Result) -> None:
-    assert alone.validation_ok
-    assert alone.failures == []
+def test_slices_hold_the_pictures_that_contain_a_class_or_have_a_size_a_shape_or_void(compared: Found) -> None:
+    found = {(one.group, one.value): one for one in compared[0]}
+    containing = {name: [pair for pair in GOOD if (pair[0] == label).any()] for label, name in enumerate(CLASS_NAMES)}
+    groups = {group: {value for one, value in found if one == group} for group in ("contains", "size", "aspect", "void")}
+    assert groups["contains"] == {name for name, pairs in containing.items() if pairs} == {"background", "cat", "dog"}
+    for name in groups["contains"]:
+        assert found["contains", name].candidate.metrics == pytest.approx(_expected(containing[name]), abs=1e-12)
+    assert groups["size"] == {"below 0.1 megapixels"}
+    assert groups["aspect"] == {"upright", "about square", "lying", "over twice as wide as high"}
+    (wide,) = (pair for pair in GOOD if pair[0].shape == (1, 9))
+    assert found["aspect", "over twice as wide as high"].candidate.confusion_matrix == _matrix([wide]).tolist()
+    clean = [pair for pair in GOOD if not (pair[0] == V).any()]
+    assert ("void", "none") in found if clean else ("void", "none") not in found
+    assert compared[0][0].group == "overall"
 
 
-def test_model_better_than_its_baseline_is_good_enough(against_worse: Result) -> None:
-    assert against_worse.validation_ok
+def test_each_picture_has_its_own_score_and_the_digest_of_its_mask(compared: Found) -> None:
+    scores = {score.filename: score for score in compared[2]}
+    assert set(scores) == {f"{number:03d}.jpg" for number in range(6)}
+    for number, ((truth, good), (_, poor)) in enumerate(zip(GOOD, POOR, strict=True)):
+        score = scores[f"{number:03d}.jpg"]
+        assert score.mean_iou == pytest.approx(iou.mean_iou(_matrix([(truth, good)])), abs=1e-12)
+        assert score.baseline_mean_iou == pytest.approx(iou.mean_iou(_matrix([(truth, poor)])), abs=1e-12)
+        ids = f"{truth.shape[0]}x{truth.shape[1]}:".encode() + good.astype(np.uint8).tobytes()
+        assert score.mask_sha256 == hashlib.sha256(ids).hexdigest()
+    assert [score.mean_iou for score in compared[2]] == sorted(score.mean_iou for score in compared[2])
 
 
-def test_model_worse_than_its_baseline_is_refused(tmp_path: pathlib.Path, models: dict[str, str]) -> None:
-    result = _evaluate(tmp_path, models, SWAPPED, with_baseline=True, config=EvaluateConfig(min_mean_iou=0.1))
-    assert result.metrics["candidate"]["mean_iou"] > 0.1  # So that it is not the floor.
-    assert not result.validation_ok
-    assert result.failures == ["mean_iou"]
-
-
-def test_score_that_is_no_number_is_refused_even_by_a_floor_of_zero(tmp_path: pathlib.Path, models: dict[str, str]) -> None:
+def test_picture_that_is_all_void_has_no_value_and_is_no_error(tmp_path: pathlib.Path, models: dict[str, str]) -> None:
     void = [_example(0, np.full((2, 3), V), {"candidate": np.zeros((2, 3))})]
-    result = _evaluate(tmp_path, models, void, with_baseline=False, config=EvaluateConfig(min_mean_iou=0.0))
-    (metrics,) = result.metrics.values()
-    assert math.isnan(metrics["mean_iou"])
-    assert not result.validation_ok
+    (overall, *_), _, (score,) = _evaluate(tmp_path, models, void, with_baseline=False)
+    assert overall.candidate.metrics["mean_iou"] is None
+    assert overall.candidate.metrics["example_count"] == 1
+    assert (overall.candidate.interval, score.mean_iou) == (None, None)
 
 
 def _chain(error: BaseException | None) -> list[str]:
@@ -210,12 +240,12 @@ def refused(tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) ->
     truth, mask = GOOD[0]
     bad = [*EXAMPLES[:2], _example(77, truth, {"candidate": mask}, error="not a readable picture")]
     with pytest.raises(Exception) as raised:
-        _evaluate(tmp_path_factory.mktemp("refused"), models, bad, with_baseline=False, config=EvaluateConfig())
+        _evaluate(tmp_path_factory.mktemp("refused"), models, bad, with_baseline=False)
     return raised.value
 
 
 def test_error_of_the_model_ends_the_evaluation_with_the_files_name(refused: BaseException) -> None:
-    assert any("077.jpg: the model answered: not a readable picture" in message for message in _chain(refused))
+    assert any("077.jpg: the candidate answered: not a readable picture" in message for message in _chain(refused))
 
 
 def test_error_of_the_evaluation_does_not_print_pictures(refused: BaseException) -> None:
@@ -224,29 +254,28 @@ def test_error_of_the_evaluation_does_not_print_pictures(refused: BaseException)
     assert "IHDR" not in str(refused)
 
 
-# What follows drives the combiner as TFMA does, without TFMA.
+# What follows drives preprocessor and combiner as TFMA does, without TFMA.
 
 
-def _inputs(label: object, prediction: object, name: bytes | None = b"001.jpg") -> metric_types.StandardMetricInputs:
+def _extracts(label: object, prediction: object, name: bytes | None = b"001.jpg") -> dict[str, object]:
     named = {} if name is None else {features.FILENAME: np.array([name])}
-    return metric_types.StandardMetricInputs({"labels": label, "predictions": prediction, "features": named})
+    return {"labels": label, "predictions": prediction, "features": named}
 
 
 def _answer(mask: np.ndarray, error: bytes = b"") -> dict[str, np.ndarray]:
     return {"mask": np.array([_png(mask)], object), "error": np.array([error], object)}
 
 
-def _combiner(model_name: str = "", num_classes: int = 3) -> iou_tfma.ConfusionMatrixCombiner:
-    return iou_tfma.ConfusionMatrixCombiner(metric_types.MetricKey("_confusion_matrix", model_name=model_name), num_classes)
-
-
-def _count(combiner: iou_tfma.ConfusionMatrixCombiner, *inputs: metric_types.StandardMetricInputs) -> np.ndarray:
-    """Returns the matrix of some examples."""
-    accumulator = combiner.create_accumulator()
-    for one in inputs:
-        accumulator = combiner.add_input(accumulator, one)
-    (matrix,) = combiner.extract_output(accumulator).values()
-    return matrix
+def _sums(*extracts: dict[str, object], models: Sequence[str] = ("",), num_classes: int = 3) -> iou_tfma.Sums:
+    """Returns the sums of some examples."""
+    measure = iou_tfma.Measure(models, num_classes)
+    combiner = iou_tfma.SumsCombiner(metric_types.MetricKey("_sums"), models)
+    sums = combiner.create_accumulator()
+    for one in extracts:
+        for measured in measure.process(one):
+            sums = combiner.add_input(sums, measured)
+    (found,) = combiner.extract_output(sums).values()
+    return found
 
 
 TRUTH = np.array([[0, 0, 1], [1, 2, V]])
@@ -255,66 +284,60 @@ MATRIX = [[1, 1, 0], [0, 2, 0], [1, 0, 0]]  # See test_iou.py.
 LABEL = np.array([_png(TRUTH)], object)
 
 
-def test_combiner_counts_pictures() -> None:
-    assert _count(_combiner(), _inputs(LABEL, _answer(MASK))).tolist() == MATRIX
-    twice = _count(_combiner(), _inputs(LABEL, _answer(MASK)), _inputs(LABEL, _answer(MASK)))
-    assert twice.tolist() == (2 * np.array(MATRIX)).tolist()
+def test_pictures_add_up() -> None:
+    assert _sums(_extracts(LABEL, _answer(MASK))).models[""].matrix.tolist() == MATRIX
+    twice = _sums(_extracts(LABEL, _answer(MASK)), _extracts(LABEL, _answer(MASK), b"002.jpg"))
+    assert twice.models[""].matrix.tolist() == (2 * np.array(MATRIX)).tolist()
 
 
-def test_combiner_selects_its_model_where_labels_and_predictions_are_dicts_of_models() -> None:
-    labels = {"candidate": LABEL, "baseline": LABEL}
+@pytest.mark.parametrize("labels", [{"candidate": LABEL, "baseline": LABEL}, LABEL], ids=["a label a model", "one for all"])
+def test_each_model_is_measured_by_its_own_answer(labels: object) -> None:
     predictions = {"candidate": _answer(MASK), "baseline": _answer(np.where(TRUTH == V, 0, TRUTH))}
-    found = {name: _count(_combiner(name), _inputs(labels, predictions)).tolist() for name in labels}
+    sums = _sums(_extracts(labels, predictions), models=("candidate", "baseline"))
+    found = {name: one.matrix.tolist() for name, one in sums.models.items()}
     assert found == {"candidate": MATRIX, "baseline": [[2, 0, 0], [0, 2, 0], [0, 0, 1]]}
 
 
-def test_combiner_takes_one_label_for_all_models() -> None:
-    predictions = {"candidate": _answer(np.zeros((2, 3))), "baseline": _answer(MASK)}
-    assert _count(_combiner("baseline"), _inputs(LABEL, predictions)).tolist() == MATRIX
-
-
-def test_accumulators_merge_to_the_matrix_of_all_pictures() -> None:
-    combiner = _combiner(num_classes=4)
-    parts = []
-    for start, end in ((0, 1), (1, 4), (4, 6)):
-        accumulator = combiner.create_accumulator()
-        for truth, mask in GOOD[start:end]:
-            accumulator = combiner.add_input(accumulator, _inputs(np.array([_png(truth)], object), _answer(mask)))
-        parts.append(accumulator)
+def test_sums_merge_to_those_of_all_pictures() -> None:
+    extracts = [
+        _extracts(np.array([_png(truth)], object), _answer(mask), b"%03d.jpg" % number)
+        for number, (truth, mask) in enumerate(GOOD)
+    ]
+    combiner = iou_tfma.SumsCombiner(metric_types.MetricKey("_sums"), ("",))
+    parts = [_sums(*extracts[start:end], num_classes=4) for start, end in ((0, 1), (1, 4), (4, 6))]
+    whole = _sums(*extracts, num_classes=4)
     merged = combiner.merge_accumulators(iter([*parts, combiner.create_accumulator()]))
-    (matrix,) = combiner.extract_output(merged).values()
-    assert matrix.tolist() == sum(iou.confusion_matrix(truth, mask, 4) for truth, mask in GOOD).tolist()
-    assert matrix.dtype == np.int64
-    (last,) = combiner.extract_output(parts[-1]).values()  # Beam may use it again: merging leaves it alone.
-    assert last.tolist() == sum(iou.confusion_matrix(truth, mask, 4) for truth, mask in GOOD[4:]).tolist()
-    (none,) = combiner.extract_output(combiner.merge_accumulators([])).values()
-    assert none.tolist() == np.zeros((4, 4)).tolist()
+    for name in ("matrix", "boundary", "resampled"):
+        assert getattr(merged.models[""], name).tolist() == getattr(whole.models[""], name).tolist()
+    assert merged.scores == whole.scores
+    assert parts[-1].models[""].matrix.tolist() == _matrix(GOOD[4:]).tolist()  # Beam may use it again: merging left it alone.
+    assert combiner.merge_accumulators([]) == iou_tfma.Sums()
 
 
 @pytest.mark.parametrize(
     ("prediction", "message"),
     [
-        pytest.param(_answer(MASK, b"no such thing"), r"001\.jpg: the model answered: no such thing", id="error"),
+        pytest.param(_answer(MASK, b"no such thing"), r"001\.jpg: the candidate answered: no such thing", id="error"),
         pytest.param(_answer(MASK.T), r"001\.jpg: truth has shape \(2, 3\), the prediction \(3, 2\)", id="size"),
         pytest.param(_answer(MASK + 2), r"001\.jpg: prediction has ids from 2 to 3", id="id"),
     ],
 )
 def test_answer_that_cannot_be_counted_is_an_error_that_names_the_file(prediction: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        _count(_combiner(), _inputs(LABEL, _answer(MASK), name=b"000.jpg"), _inputs(LABEL, prediction))
+        _sums(_extracts(LABEL, _answer(MASK), name=b"000.jpg"), _extracts(LABEL, prediction))
 
 
 def test_example_without_a_file_name_is_spoken_of_all_the_same() -> None:
-    with pytest.raises(ValueError, match=r"an example: the model answered: bad"):
-        _count(_combiner(), _inputs(LABEL, _answer(MASK, b"bad"), name=None))
+    with pytest.raises(ValueError, match=r"an example: the candidate answered: bad"):
+        _sums(_extracts(LABEL, _answer(MASK, b"bad"), name=None))
 
 
 def test_metric_survives_the_json_of_an_eval_config() -> None:
-    metric = iou_tfma.MeanIoU(CLASS_NAMES, code_digest="abc")
+    metric = iou_tfma.MeanIoU(CLASS_NAMES)
     restored = iou_tfma.MeanIoU.from_config(metric.get_config())
     assert restored.get_config() == metric.get_config()
     names = [key.name for computation in restored.computations(model_names=[""]) for key in computation.keys]
-    assert names == ["_confusion_matrix", "mean_iou", "pixel_accuracy", "mean_accuracy", *(f"iou/{c}" for c in CLASS_NAMES)]
+    assert names == ["_sums", *iou_tfma.metric_names(CLASS_NAMES), "confusion_matrix", "mean_iou_interval", "images"]
 
 
 def _tfma_counts(metric: tfma.metrics.Metric, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
