@@ -191,7 +191,7 @@ def _clean(destination: pathlib.Path) -> None:
         if path.name.startswith((_INCOMING, _REMOVED)):
             _remove(path)
     for path in (destination / RECORDS).glob("*"):
-        if path.name not in kept:
+        if path.name not in kept or not path.is_file():
             _remove(path)
 
 

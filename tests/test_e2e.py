@@ -230,7 +230,7 @@ AFTER_TRAINER = ["Trainer", "Evaluator", "Pusher"]
         # First those that make no new model: that would be another baseline for the one before.
         ("models/unet_strided.py", 'name="unet_strided")', 'name="other")', []),
         ("validation.py", "Mend the data", "Repair the data", ["DataGate"]),
-        ("pusher.py", '_INCOMING = ".incoming-"', '_INCOMING = ".coming-"', ["Pusher"]),
+        ("versions.py", '_INCOMING = ".incoming-"', '_INCOMING = ".coming-"', ["Pusher"]),
         ("iou_tfma.py", 'ERROR_KEY = "error"', 'ERROR_KEY = "er" + "ror"', ["Evaluator", "Pusher"]),
         ("models/unet.py", 'name="unet")', 'name="u_net")', AFTER_TRAINER),
         ("transform.py", "MAX_BATCH_SIZE = 32", "MAX_BATCH_SIZE = 31", ["Transform", *AFTER_TRAINER]),
