@@ -255,4 +255,6 @@ def _changing(folder: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ModelError(f"{error.filename or folder} cannot be changed: {error.strerror}. Mend that, and try again.") from error
+        raise ModelError(
+            f"{error.filename or folder} cannot be changed: {error.strerror}. Mend that, and try again."
+        ) from error
