@@ -118,7 +118,7 @@ def tree_digest(folder: pathlib.Path) -> str:
 
 
 def digest_of(version: pathlib.Path) -> str:
-    """Returns the digest of a version's files: that of its record where its seal shows that they are as they were, else anew."""
+    """Returns the digest of a version's files: its record's where the seal shows that they are as they were, else computed."""
     record = read_record(version)
     return record.digest if record and record.seal == seal(version, record.digest) else tree_digest(version)
 

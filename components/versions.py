@@ -12,6 +12,7 @@ import pathlib
 import shutil
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from components.errors import ModelError
 from components.version_records import (
@@ -225,7 +226,7 @@ def _record(
     folder: pathlib.Path, version: str, digest: str, origin: Origin, copy_of: str = "", rolled_back_from: str = ""
 ) -> Record:
     """Returns the record of a version whose files lie in a folder, its own or that of its copy."""
-    known = {field.name: getattr(origin, field.name) for field in dataclasses.fields(Origin)}
+    known: dict[str, Any] = {field.name: getattr(origin, field.name) for field in dataclasses.fields(Origin)}
     pushed = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     links = {"copy_of": copy_of, "rolled_back_from": rolled_back_from}
-    return Record(version=version, digest=digest, seal=seal(folder, digest), pushed=pushed, **known, **links)
+    return Record(version=version, digest=digest, seal=seal(folder, digest), pushed=pushed, **known | links)

@@ -232,7 +232,8 @@ def test_dry_run_says_what_would_go(capsys: pytest.CaptureFixture, shop: pathlib
 def test_prune_goes_through_all_pipelines_or_one(
     capsys: pytest.CaptureFixture, shop: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = [_push(seed, 1_700_000_000 + seed, monkeypatch, "voc2007.x") for seed in (4, 5)][0].parent
+    for seed in (4, 5):
+        other = _push(seed, 1_700_000_000 + seed, monkeypatch, "voc2007.x").parent
     _vocseg(capsys, "prune", "--keep", "1", "--pipeline", "voc2007.x")
     assert (len(versions(shop)), len(versions(other))) == (3, 1)
     _vocseg(capsys, "prune", "--keep", "1")
