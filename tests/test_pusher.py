@@ -24,7 +24,7 @@ from components.errors import ModelError
 from components.evaluation import Evaluation, Measured, Slice, write_evaluation
 from components.evaluator import SPLIT_PROPERTY
 from components.pusher import Pusher
-from components.version_records import Origin, Record, read_record, seal, tree_digest
+from components.version_records import Origin, Record, digest_of, read_record, seal, tree_digest
 from components.versions import Publication, publish, versions
 
 FORK = multiprocessing.get_context("fork")
@@ -184,6 +184,7 @@ def test_change_of_a_version_that_keeps_size_and_time_is_noticed(model: pathlib.
     status = path.stat()
     path.write_bytes(bytes(1000))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert digest_of(first.path) == tree_digest(first.path) != first.digest
     assert publish(model, shop).new
 
 
