@@ -2,8 +2,11 @@
 
 TFX's own "latest blessed model" may be the candidate itself, which then passes against itself, and after each push a rerun
 with nothing changed would evaluate and push once more. The same holds for data that the cache returns unchanged.
+
+After `vocseg models rollback` it is the model that was gone back to, as long as no other has been pushed since.
 """
 
+import pathlib
 from collections.abc import Sequence
 
 import ml_metadata as mlmd
@@ -12,6 +15,8 @@ from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.dsl.io import fileio
 
 from components.validation import BLESSED, STATISTICS_ID
+from components.version_records import read_record
+from components.versions import versions
 
 _MODEL_ID = "current_model_id"
 
@@ -21,6 +26,7 @@ def choose_baseline(
     artifacts: Sequence[types.Artifact],
     blessings: Sequence[types.Artifact],
     id_property: str = _MODEL_ID,
+    preferred_uri: str = "",
 ) -> tuple[types.Artifact, types.Artifact] | None:
     """Returns the newest blessed artifact other than the candidate, with its blessing; None where there is none.
 
@@ -29,23 +35,41 @@ def choose_baseline(
         artifacts: all artifacts of the candidate's type in the pipeline.
         blessings: all artifacts in the pipeline that bless them.
         id_property: the blessings' property that says whom they bless.
+        preferred_uri: of the one that is taken though it is not the newest, if it is blessed and not the candidate.
     """
     by_id = {artifact.id: artifact for artifact in artifacts if candidate is None or artifact.id != candidate.id}
+    found = []
     for blessing in sorted(blessings, key=lambda artifact: artifact.id, reverse=True):
         blessed = by_id.get(blessing.get_int_custom_property(id_property))
         if blessing.get_int_custom_property(BLESSED) == 1 and blessed is not None and fileio.exists(blessed.uri):
-            return blessed, blessing
-    return None
+            found.append((blessed, blessing))
+    return next((pair for pair in found if preferred_uri and pair[0].uri == preferred_uri), found[0] if found else None)
+
+
+def rolled_back_to(models: str, candidate_uri: str) -> str:
+    """Returns the URI of the Model artifact that a rollback made current; empty where the current version is no rollback's.
+
+    The candidate's own versions do not count: a rerun with nothing changed finds, after its push, what it found before.
+
+    Args:
+        models: the folder of pushed versions.
+        candidate_uri: of the candidate's Model artifact.
+    """
+    for version in reversed(versions(pathlib.Path(models))):
+        record = read_record(version)
+        if record is None or record.model_uri != candidate_uri:
+            return record.model_uri if record and record.rolled_back_from else ""
+    return ""
 
 
 def _resolve(
-    inputs: dict[str, list[types.Artifact]], artifact_key: str, blessing_key: str, id_property: str
+    inputs: dict[str, list[types.Artifact]], artifact_key: str, blessing_key: str, id_property: str, models: str = ""
 ) -> dict[str, list[types.Artifact]]:
     """Applies `choose_baseline` to the dictionaries of TFX."""
     candidates = inputs.get("candidate", [])
-    found = choose_baseline(
-        candidates[0] if candidates else None, inputs.get(artifact_key, []), inputs.get(blessing_key, []), id_property
-    )
+    candidate = candidates[0] if candidates else None
+    preferred = rolled_back_to(models, candidate.uri if candidate else "") if models else ""
+    found = choose_baseline(candidate, inputs.get(artifact_key, []), inputs.get(blessing_key, []), id_property, preferred)
     return {
         "candidate": candidates,
         artifact_key: [found[0]] if found else [],
@@ -54,14 +78,22 @@ def _resolve(
 
 
 class BaselineStrategy(ResolverStrategy):
-    """Resolves the channels `candidate`, `model` and `model_blessing`; the last two to the baseline's, or to nothing."""
+    """Resolves the channels `candidate`, `model` and `model_blessing`; the last two to the baseline's, or to nothing.
+
+    Args:
+        models: the folder of pushed versions; empty: rollbacks are not looked for.
+    """
+
+    def __init__(self, models: str = "") -> None:
+        """Keeps its configuration."""
+        self._models = models
 
     def resolve_artifacts(
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
         """Applies `choose_baseline` to models."""
         del store
-        return _resolve(input_dict, "model", "model_blessing", _MODEL_ID)
+        return _resolve(input_dict, "model", "model_blessing", _MODEL_ID, self._models)
 
 
 class DataBaselineStrategy(ResolverStrategy):

@@ -1,117 +1,52 @@
 """Pusher: publishes a blessed model, atomically, to a folder that TensorFlow Serving can watch."""
 
-import contextlib
-import dataclasses
-import fcntl
-import hashlib
+import math
 import os
 import pathlib
-import shutil
-import time
-from collections.abc import Iterator
 
+from tfx import types
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components.errors import ModelError
-
-_INCOMING = ".incoming-"
-
-
-@dataclasses.dataclass(frozen=True)
-class Publication:
-    """A published version.
-
-    Attributes:
-        path: its folder.
-        digest: of its files.
-        new: False where this model had been published before.
-    """
-
-    path: pathlib.Path
-    digest: str
-    new: bool
+from components.evaluation import EVALUATION_FILE, read_evaluation
+from components.version_records import Origin
+from components.versions import publish
 
 
-def publish(source: pathlib.Path, destination: pathlib.Path) -> Publication:
-    """Publishes a SavedModel as the next version, unless it is one already: a model is published once.
-
-    It is copied beside its place, compared by digest, and renamed: a crash leaves the old versions or the old and the new one.
-    One publisher at a time; leftovers of a killed one are removed.
+def describe_origin(model: types.Artifact, evaluation: types.Artifact, examples: types.Artifact, code_digest: str) -> Origin:
+    """Returns what a version's record says of a blessed model; an evaluation without `evaluation.json` has no measures.
 
     Args:
-        source: the SavedModel's folder.
-        destination: the folder of versions; made if missing.
-
-    Raises:
-        ModelError: the source is no SavedModel, or the copy differs from it.
+        model: of the Trainer.
+        evaluation: of this model.
+        examples: that it was trained on; ExampleGen notes the digest of their data.
+        code_digest: of the code that trained it.
     """
-    if not (source / "saved_model.pb").exists():
-        raise ModelError(f"{source} holds no SavedModel (there is no saved_model.pb).")
-    destination.mkdir(parents=True, exist_ok=True)
-    digest = tree_digest(source)
-    with _lock(destination):
-        for leftover in destination.glob(f"{_INCOMING}*"):
-            shutil.rmtree(leftover)
-        published = versions(destination)
-        for path in reversed(published):
-            if tree_digest(path) == digest:
-                return Publication(path, digest, new=False)
-        version = max(int(time.time()), int(published[-1].name) + 1 if published else 0)
-        incoming = destination / f"{_INCOMING}{version}"
-        shutil.copytree(source, incoming)
-        if tree_digest(incoming) != digest:
-            raise ModelError(f"The copy of {source} in {incoming} differs from it. Is the disk full, or failing?")
-        for path in (*incoming.rglob("*"), incoming):
-            _flush(path)
-        incoming.rename(destination / str(version))
-        _flush(destination)
-        return Publication(destination / str(version), digest, new=True)
-
-
-def versions(destination: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the published versions, oldest first; only folders with a number for a name are versions."""
-    if not destination.is_dir():
-        return []
-    found = [path for path in destination.iterdir() if path.name.isdecimal() and path.is_dir()]
-    return sorted(found, key=lambda path: int(path.name))
-
-
-def tree_digest(folder: pathlib.Path) -> str:
-    """Returns a SHA-256 over the names and the bytes of all files below a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
-    return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _lock(folder: pathlib.Path) -> Iterator[None]:
-    """Holds the folder's lock; the system releases it when the process dies."""
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _flush(path: pathlib.Path) -> None:
-    """Waits until a file or folder is on the disk: after a power cut a renamed folder must not hold empty files."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    mean_iou, split = None, evaluation.get_string_custom_property("evaluated_split")
+    if os.path.exists(os.path.join(evaluation.uri, EVALUATION_FILE)):
+        found = read_evaluation(evaluation.uri)
+        mean_iou, split = found.overall.candidate.metrics.get("mean_iou"), found.split
+    return Origin(
+        model_uri=model.uri,
+        blessed=True,
+        mean_iou=None if mean_iou is None or math.isnan(mean_iou) else mean_iou,
+        split=split,
+        data_digest=examples.get_string_custom_property("data_digest"),
+        code_digest=code_digest,
+    )
 
 
 @component
 def Pusher(
     model: InputArtifact[standard_artifacts.Model],
     model_blessing: InputArtifact[standard_artifacts.ModelBlessing],
+    evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
+    examples: InputArtifact[standard_artifacts.Examples],
     pushed_model: OutputArtifact[standard_artifacts.PushedModel],
     destination: Parameter[str],
+    trainer_digest: Parameter[str],
     code_digest: Parameter[str],
 ) -> None:
     """Publishes the model if it is blessed; notes on `pushed_model` whether, where and as which version."""
@@ -119,7 +54,9 @@ def Pusher(
     blessed = model_blessing.get_int_custom_property("blessed") == 1
     pushed_model.set_int_custom_property("pushed", int(blessed))
     if blessed:
-        publication = publish(pathlib.Path(path_utils.serving_model_path(model.uri)), pathlib.Path(destination))
+        origin = describe_origin(model, evaluation, examples, trainer_digest)
+        source = pathlib.Path(path_utils.serving_model_path(model.uri))
+        publication = publish(source, pathlib.Path(destination), origin)
         pushed_model.set_string_custom_property("pushed_destination", str(publication.path))
         pushed_model.set_string_custom_property("pushed_version", publication.path.name)
         pushed_model.set_string_custom_property("model_digest", publication.digest)

@@ -116,6 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_preset_arguments(model)
     _finish(model, _model)
 
+    models = commands.add_parser("models", help="list the pushed versions; go back to an earlier one, remove old ones")
+    _add_models_arguments(models)
+
     predict = commands.add_parser("predict", help="masks and overlays for pictures")
     predict.add_argument("images", nargs="+", metavar="IMAGE", type=pathlib.Path)
     predict.add_argument("--model", metavar="DIR", type=pathlib.Path, help="a pushed version (default: the newest)")
@@ -123,6 +126,27 @@ def _parser() -> argparse.ArgumentParser:
     _add_root(predict)
     _finish(predict, _predict)
     return parser
+
+
+def _add_models_arguments(models: argparse.ArgumentParser) -> None:
+    """Adds the options of `vocseg models` and its subcommands, which do not overrule those that stand before them."""
+    _add_root(models)
+    models.add_argument("--pipeline", metavar="NAME", help="only this one (default: all)")
+    models.add_argument("--json", metavar="FILE", help="write the list as JSON (-: to standard output)")
+    _finish(models, _models)
+    of_models = models.add_subparsers(title="commands", metavar="COMMAND")
+    rollback = of_models.add_parser("rollback", help="push an earlier version again, so that it is the current one")
+    rollback.add_argument(
+        "version", metavar="VERSION", nargs="?", help="its number (default: the newest with other files, before the current)"
+    )
+    prune = of_models.add_parser("prune", help="remove all but the newest versions of each pipeline")
+    prune.add_argument("--keep", metavar="N", type=int, required=True, help="how many stay, at least 1")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    for parser, function in ((rollback, _models_rollback), (prune, _models_prune)):
+        parser.add_argument("--root", metavar="DIR", default=argparse.SUPPRESS, help="as of `vocseg models`")
+        parser.add_argument("--pipeline", metavar="NAME", default=argparse.SUPPRESS, help="as of `vocseg models`")
+        parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="print a traceback with an error")
+        parser.set_defaults(function=function)
 
 
 def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -242,6 +266,34 @@ def _model(arguments: argparse.Namespace) -> int:
     summary = arguments.summary or not arguments.plot
     describe(stages["model"], stages.get("transform", preset.transform), arguments.classes, summary, arguments.plot)
     return 0
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from pipeline import models
+
+    models.show(arguments.root, arguments.pipeline, arguments.json)
+    return 0
+
+
+def _models_rollback(arguments: argparse.Namespace) -> int:
+    _refuse_json(arguments)
+    from pipeline import models
+
+    models.rollback(arguments.root, arguments.pipeline, arguments.version)
+    return 0
+
+
+def _models_prune(arguments: argparse.Namespace) -> int:
+    _refuse_json(arguments)
+    from pipeline import models
+
+    models.prune(arguments.root, arguments.pipeline, arguments.keep, arguments.dry_run)
+    return 0
+
+
+def _refuse_json(arguments: argparse.Namespace) -> None:
+    if arguments.json is not None:
+        raise VocsegError("--json belongs to the list: give `vocseg models --json FILE` by itself.")
 
 
 def _runs(arguments: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ import rich.text
 
 from components.errors import VocsegError
 from components.progress import LOGGER, Progress
+from components.versions import versions
 from pipeline.runs import Summary
 from pipeline_config import ConfigError
 
@@ -248,7 +249,11 @@ def _model_line(summary: Summary) -> str:
     path = summary.pushed["path"]
     if not os.path.isdir(path):
         return f"{path} (pushed by an earlier run, and removed since)"
-    return path if summary.pushed["new"] else f"{path} (pushed by an earlier run)"
+    if summary.pushed["new"]:
+        return path
+    newest = versions(pathlib.Path(path).parent)[-1:]
+    served = f"; the current version is {newest[0].name}" if newest and newest[0].name != os.path.basename(path) else ""
+    return f"{path} (pushed by an earlier run{served})"
 
 
 def runs_table(summaries: list[Summary]) -> rich.table.Table:

@@ -111,6 +111,7 @@ def create_pipeline(
         class_names=spec.classes,
         palette=spec.palette,
     )
+    trainer_digest = code_digest("components.trainer", names.module_of(config.model.name))
     trainer = Trainer(
         run_fn=import_path(trainer_module.run_fn),
         examples=transform.outputs["transformed_examples"],
@@ -118,13 +119,14 @@ def create_pipeline(
         eval_args=trainer_pb2.EvalArgs(splits=[EVAL_SPLIT]),
         custom_config={
             "trainer": to_json(trainer_config),
-            "code_digest": code_digest("components.trainer", names.module_of(config.model.name)),
+            "code_digest": trainer_digest,
             "encoder_weights": weights.digest(config.model),
             "state_dir": locations.unfinished,
         },
     )
     baseline = Resolver(
         strategy_class=BaselineStrategy,
+        config={"models": locations.models},
         candidate=trainer.outputs["model"],
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
@@ -139,7 +141,10 @@ def create_pipeline(
     pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        evaluation=evaluator.outputs["evaluation"],
+        examples=example_gen.outputs["examples"],
         destination=locations.models,
+        trainer_digest=trainer_digest,
         code_digest=code_digest("components.pusher"),
     )
     statistics_steps = [statistics_gen, example_validator, data_baseline, distribution_validator]

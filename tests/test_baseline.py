@@ -8,6 +8,7 @@ from tfx.types import standard_artifacts
 
 from components.baseline import BaselineStrategy, DataBaselineStrategy, choose_baseline
 from components.validation import DataBlessing
+from components.version_records import Record, write_record
 
 
 @pytest.fixture
@@ -108,6 +109,74 @@ def test_without_a_candidate_the_newest_blessed_is_chosen(folder: pathlib.Path) 
 def test_later_refusal_of_the_same_model_does_not_take_an_earlier_blessing_back(folder: pathlib.Path) -> None:
     # Else one evaluation under a stricter floor would leave later candidates without a baseline.
     assert _chosen(folder, 2, [1, 2], (11, 1), (12, 1, 0)) == 1
+
+
+# After a rollback.
+
+
+def _shop(folder: pathlib.Path, *pushed: tuple[int, int, bool]) -> str:
+    """Writes pushed versions, given as (number, model's number, whether a rollback made it); 0 for a model: no record."""
+    shop = folder / "models"
+    for version, model, rolled_back in pushed:
+        (shop / str(version)).mkdir(parents=True)
+        if model:
+            uri, replaced = str(folder / str(model)), "99" if rolled_back else ""
+            links = {"copy_of": replaced, "rolled_back_from": replaced}
+            write_record(shop, Record(version=str(version), digest="", seal="", pushed="", model_uri=uri, **links))
+    return str(shop)
+
+
+def _resolved(folder: pathlib.Path, shop: str, candidate: int) -> int | None:
+    """Returns the baseline of a candidate where models 1 to 4 are blessed, in this order."""
+    models = [_model(folder, number) for number in (1, 2, 3, 4, 5)]
+    answer = BaselineStrategy(shop).resolve_artifacts(
+        None,  # type: ignore[arg-type]
+        {
+            "candidate": [_model(folder, candidate)],
+            "model": models,
+            "model_blessing": [_blessing(10 + number, number) for number in (1, 2, 3, 4)],
+        },
+    )
+    return answer["model"][0].id if answer["model"] else None
+
+
+PUSHED = [(1, 1, False), (2, 2, False), (3, 3, False)]
+
+
+def test_model_that_was_gone_back_to_is_the_baseline(folder: pathlib.Path) -> None:
+    shop = _shop(folder, *PUSHED)
+    assert _resolved(folder, shop, candidate=5) == 4
+    _shop(folder, (4, 1, True))
+    assert _resolved(folder, shop, candidate=5) == 1
+
+
+def test_rollback_decides_until_another_model_is_pushed(folder: pathlib.Path) -> None:
+    shop = _shop(folder, *PUSHED, (4, 2, True))
+    assert _resolved(folder, shop, candidate=5) == 2
+    assert _resolved(folder, shop, candidate=3) == 2
+    # The candidate's own push changes nothing for it: a rerun finds what the run before found.
+    _shop(folder, (5, 5, False))
+    assert _resolved(folder, shop, candidate=5) == 2
+    # For the next candidate the newest blessed counts again.
+    assert _resolved(folder, shop, candidate=1) == 4
+
+
+def test_candidate_that_was_gone_back_to_is_compared_with_the_newest_blessed(folder: pathlib.Path) -> None:
+    assert _resolved(folder, _shop(folder, *PUSHED, (4, 2, True)), candidate=2) == 4
+
+
+def test_rollback_to_a_model_whose_folder_is_gone_leaves_the_newest_blessed(folder: pathlib.Path) -> None:
+    shop = _shop(folder, *PUSHED, (4, 2, True))
+    (folder / "2").rmdir()
+    assert _resolved(folder, shop, candidate=5) == 4
+
+
+def test_rollback_to_a_model_that_is_not_blessed_leaves_the_newest_blessed(folder: pathlib.Path) -> None:
+    assert _resolved(folder, _shop(folder, *PUSHED, (4, 5, True)), candidate=3) == 4
+
+
+def test_rollback_to_a_version_without_a_record_leaves_the_newest_blessed(folder: pathlib.Path) -> None:
+    assert _resolved(folder, _shop(folder, (1, 1, True), (2, 0, True)), candidate=5) == 4
 
 
 # The strategy, with the dictionaries that TFX hands over.

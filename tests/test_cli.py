@@ -24,7 +24,7 @@ from pipeline.runs import Summary
 from pipeline_config import ServingConfig, TransformConfig, preset
 
 ROOT = pathlib.Path(cli.__file__).parents[1]
-COMMANDS = ("run", "config", "runs", "model", "predict")
+COMMANDS = ("run", "config", "runs", "model", "models", "predict")
 
 
 def _vocseg(*arguments: str | os.PathLike, flags: Sequence[str] = (), **options: Any) -> subprocess.CompletedProcess[str]:
@@ -617,4 +617,4 @@ def test_predict_as_a_process_says_nothing_but_its_result(version: pathlib.Path,
 
 def test_commands_offer_no_root_where_they_use_none() -> None:
     offered = {name: "--root" in _vocseg(name, "--help").stdout for name in COMMANDS}
-    assert offered == {"run": True, "config": False, "runs": True, "model": False, "predict": True}
+    assert offered == {"run": True, "config": False, "runs": True, "model": False, "models": True, "predict": True}

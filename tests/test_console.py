@@ -515,6 +515,13 @@ def test_model_of_an_earlier_run_is_said_to_be_one(tmp_path: pathlib.Path) -> No
     assert f"model        {tmp_path} (pushed by an earlier run)\n" in text
 
 
+def test_model_of_an_earlier_run_that_is_not_the_current_version_is_said_to_be_none(tmp_path: pathlib.Path) -> None:
+    for name in ("17", "9", "100", ".incoming-200", "latest"):
+        (tmp_path / name).mkdir()
+    text = _result(_summary(pushed={"version": "17", "path": str(tmp_path / "17"), "new": False}))
+    assert f"model        {tmp_path}/17 (pushed by an earlier run; the current version is 100)\n" in text
+
+
 def test_model_that_is_gone_is_said_to_be_gone(tmp_path: pathlib.Path) -> None:
     text = _result(_summary(pushed={"version": "17", "path": str(tmp_path / "17"), "new": False}))
     assert f"model        {tmp_path}/17 (pushed by an earlier run, and removed since)\n" in text

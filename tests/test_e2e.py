@@ -230,7 +230,7 @@ AFTER_TRAINER = ["Trainer", "Evaluator", "Pusher"]
         # First those that make no new model: that would be another baseline for the one before.
         ("models/unet_strided.py", 'name="unet_strided")', 'name="other")', []),
         ("validation.py", "Mend the data", "Repair the data", ["DataGate"]),
-        ("pusher.py", '_INCOMING = ".incoming-"', '_INCOMING = ".coming-"', ["Pusher"]),
+        ("versions.py", '_INCOMING = ".incoming-"', '_INCOMING = ".coming-"', ["Pusher"]),
         ("iou_tfma.py", 'ERROR_KEY = "error"', 'ERROR_KEY = "er" + "ror"', ["Evaluator", "Pusher"]),
         ("models/unet.py", 'name="unet")', 'name="u_net")', AFTER_TRAINER),
         ("transform.py", "MAX_BATCH_SIZE = 32", "MAX_BATCH_SIZE = 31", ["Transform", *AFTER_TRAINER]),
@@ -279,6 +279,24 @@ def test_seed_concerns_training_and_the_baseline_is_the_blessed_model_before(
     again = run(root, *SMALL, "--seed=1", "--set=evaluate.max_mean_iou_drop=1", f"--data={data}", code=code)
     assert executed(again) == []
     assert again["baseline"] == summary["baseline"]
+
+
+def test_rollback_makes_the_earlier_model_the_baseline_and_a_rerun_executes_nothing(
+    first: dict, root: pathlib.Path, data: pathlib.Path, code: pathlib.Path
+):
+    done = vocseg("models", "rollback", first["pushed"]["version"], "--root", root, "--pipeline", first["pipeline"])
+    assert done.returncode == 0, done.stderr
+    arguments = [*SMALL, "--seed=2", "--set=evaluate.max_mean_iou_drop=1", f"--data={data}"]
+    summary = run(root, *arguments, code=code)
+    assert summary["baseline"] == first["metrics"]
+    assert summary["pushed"]["new"]
+    again = run(root, *arguments, code=code)
+    assert executed(again) == [] and again["baseline"] == first["metrics"]
+    listed = json.loads(vocseg("models", "--root", root, "--pipeline", first["pipeline"], "--json", "-").stdout)
+    assert (listed[-1]["version"], listed[-1]["current"]) == (summary["pushed"]["version"], True)
+    assert listed[-1]["run"] == summary["run"] and listed[-1]["mean_iou"] == summary["metrics"]["mean_iou"]
+    assert listed[-1]["split"] == "test" and len(listed[-1]["data_digest"]) == len(listed[-1]["code_digest"]) == 64
+    assert listed[-2]["copy_of"] == first["pushed"]["version"] and listed[-2]["model_uri"] == listed[0]["model_uri"]
 
 
 def test_one_byte_of_one_mask_executes_all_that_reads_data(

@@ -110,7 +110,12 @@ def test_each_step_reads_what_it_should(ir: pipeline_pb2.Pipeline) -> None:
         },
         "Transform": {"examples": ["ExampleGen.examples"], "schema": ["SchemaGen.schema"]},
         "Trainer": {"examples": ["Transform.transformed_examples"]},
-        "Pusher": {"model": ["Trainer.model"], "model_blessing": ["Evaluator.blessing"]},
+        "Pusher": {
+            "model": ["Trainer.model"],
+            "model_blessing": ["Evaluator.blessing"],
+            "evaluation": ["Evaluator.evaluation"],
+            "examples": ["ExampleGen.examples"],
+        },
     }
 
 
@@ -128,6 +133,8 @@ def test_baseline_is_looked_for_by_our_rule_among_all_models_of_this_pipeline(ir
     [resolution] = node.inputs.input_graphs.values()
     operations = [n.op_node.op_type for n in resolution.nodes.values() if n.WhichOneof("kind") == "op_node"]
     assert operations == [import_path(BaselineStrategy)]
+    [settings] = [n.op_node.kwargs for n in resolution.nodes.values() if n.WhichOneof("kind") == "op_node"]
+    assert {key: kwarg.value.field_value.string_value for key, kwarg in settings.items()} == {"models": "/r/models/mini.test"}
     [arguments] = [n.dict_node.node_ids for n in resolution.nodes.values() if n.WhichOneof("kind") == "dict_node"]
     assert set(arguments) == {"candidate", "model", "model_blessing"}
 
@@ -348,6 +355,7 @@ CONCERNS = {
     "transform.height_px": {"Transform", "Trainer"},
     "transform.width_px": {"Transform", "Trainer"},
     "transform.resize_method": {"Transform", "Trainer"},
+    "model.name": {"Trainer", "Pusher"},  # The Pusher notes the digest of the model's code.
     "evaluate.min_mean_iou": {"Evaluator"},
     "evaluate.max_mean_iou_drop": {"Evaluator"},
 }
@@ -409,21 +417,23 @@ CODE = {
     "components.baseline": set(),
     "components.schema_gen": {"SchemaGen"},
     "components.transform": {"Transform"},
-    "components.preprocessing": {"ExampleGen", "Transform", "Trainer"},
-    "components.models.unet": {"Trainer"},
+    "components.preprocessing": {"ExampleGen", "Transform", "Trainer", "Pusher"},
+    "components.models.unet": {"Trainer", "Pusher"},
     "components.models.unet_strided": set(),
     "components.models.unet_pretrained": set(),
     "components.models.encoders.efficientnet_lite": set(),
-    "components.losses": {"Trainer"},
-    "components.serving": {"Trainer"},
-    "components.iou": {"Trainer", "Evaluator"},
+    "components.losses": {"Trainer", "Pusher"},
+    "components.serving": {"Trainer", "Pusher"},
+    "components.iou": {"Trainer", "Evaluator", "Pusher"},
     "components.iou_tfma": {"Evaluator"},
-    "components.iou_tensorflow": {"Trainer"},
+    "components.iou_tensorflow": {"Trainer", "Pusher"},
     "components.pusher": {"Pusher"},
+    "components.versions": {"Pusher"},
+    "components.version_records": {"Pusher"},
     "components.datasets.fake_voc": set(),
     "components.prediction": set(),
 }
-"""The steps that a change in a module's code concerns."""
+"""The steps that a change in a module's code concerns; the Pusher notes the digest of the Trainer's."""
 
 
 @pytest.mark.parametrize("module", CODE)
@@ -450,7 +460,12 @@ def test_other_content_of_a_file_of_weights_concerns_the_trainer(tmp_path: pathl
 
 def test_other_place_of_outputs_concerns_where_things_are_written_only(pipeline: tfx_pipeline.Pipeline) -> None:
     other = Locations(root="/other", pipeline_name="mini.test", data="/data")
-    assert _concerned(pipeline, create_pipeline(preset("mini"), other, SPEC)) == {"ExampleGen", "Trainer", "Pusher"}
+    assert _concerned(pipeline, create_pipeline(preset("mini"), other, SPEC)) == {
+        "ExampleGen",
+        "Trainer",
+        "Baseline",
+        "Pusher",
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import multiprocessing
 import os
 import pathlib
@@ -15,37 +16,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fake_versions import contents, write_model
 from tfx.types import standard_artifacts
 
-from components import pusher
+from components import versions as versions_module
 from components.errors import ModelError
-from components.pusher import Publication, Pusher, publish, tree_digest, versions
+from components.evaluation import Evaluation, Measured, Slice, write_evaluation
+from components.evaluator import SPLIT_PROPERTY
+from components.pusher import Pusher
+from components.version_records import Origin, Record, digest_of, read_record, seal, tree_digest
+from components.versions import Publication, publish, versions
 
 FORK = multiprocessing.get_context("fork")
 """A process of its own that need not import TFX again; it does nothing but publish."""
-
-
-def write_model(folder: pathlib.Path, seed: int = 0, files: int = 4) -> pathlib.Path:
-    """Writes something with the files of a SavedModel."""
-    content = random.Random(seed)
-    names = ["saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"]
-    names += [f"assets.extra/{number}/weights" for number in range(files - len(names))]
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content.randbytes(1000))
-    (folder / "assets").mkdir(exist_ok=True)  # TensorFlow writes it, empty as it is.
-    return folder
-
-
-def contents(folder: pathlib.Path) -> dict[str, bytes | None]:
-    """Returns all that lies below a folder, found with other means than the code under test."""
-    found: dict[str, bytes | None] = {}
-    for parent, folders, files in os.walk(folder):
-        found |= {os.path.relpath(os.path.join(parent, name), folder): None for name in folders}
-        for name in files:
-            path = os.path.join(parent, name)
-            found[os.path.relpath(path, folder)] = pathlib.Path(path).read_bytes()
-    return found
 
 
 @pytest.fixture
@@ -60,7 +43,7 @@ def shop(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def _at(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
-    monkeypatch.setattr(pusher.time, "time", lambda: now)
+    monkeypatch.setattr(versions_module.time, "time", lambda: now)
 
 
 # Versions.
@@ -138,6 +121,101 @@ def test_version_that_was_tampered_with_is_published_anew(model: pathlib.Path, s
     second = publish(model, shop)
     assert second.new
     assert contents(second.path) == contents(model)
+
+
+def test_versions_that_are_others_are_not_read(
+    tmp_path: pathlib.Path, shop: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [publish(write_model(tmp_path / str(seed), seed=seed), shop).path for seed in (1, 2)]
+    third = write_model(tmp_path / "3", seed=3)
+    opened: list[pathlib.Path] = []
+    real_open = pathlib.Path.open
+    monkeypatch.setattr(pathlib.Path, "open", lambda path, *rest, **more: opened.append(path) or real_open(path, *rest, **more))
+    assert publish(third, shop).new
+    assert any(path.is_relative_to(third) for path in opened)
+    assert not [path for path in opened if any(path.is_relative_to(other) for other in others)]
+
+
+def _rewrite(path: pathlib.Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+DAMAGE: dict[str, Callable[[pathlib.Path], object]] = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "half": lambda path: path.write_bytes(path.read_bytes()[:100]),
+    "no text": lambda path: path.write_bytes(bytes(range(128, 256))),
+    "list": lambda path: path.write_text("[]"),
+    "deep": lambda path: path.write_text("[" * 100_000),
+    "other types": lambda path: _rewrite(path, digest=5, mean_iou="high"),
+    "no number": lambda path: _rewrite(path, mean_iou=float("nan")),
+    "other digest": lambda path: _rewrite(path, digest="0" * 64),
+    "other seal": lambda path: _rewrite(path, seal="0" * 64),
+    "other version": lambda path: _rewrite(path, version="1"),
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_record_changes_nothing_of_what_is_published(
+    tmp_path: pathlib.Path, shop: pathlib.Path, damage: Callable[[pathlib.Path], object]
+) -> None:
+    one, two = (write_model(tmp_path / str(seed), seed=seed) for seed in (1, 2))
+    first = publish(one, shop)
+    damage(shop / ".records" / f"{first.path.name}.json")
+    assert publish(one, shop) == Publication(first.path, first.digest, new=False)
+    second = publish(two, shop)
+    assert second.new and versions(shop) == [first.path, second.path]
+    assert publish(one, shop) == Publication(first.path, first.digest, new=False)
+
+
+def test_record_that_says_the_digest_of_another_model_with_a_fitting_seal_is_not_believed(
+    tmp_path: pathlib.Path, shop: pathlib.Path
+) -> None:
+    one, two = (write_model(tmp_path / str(seed), seed=seed) for seed in (1, 2))
+    first, digest = publish(one, shop), tree_digest(two)
+    _rewrite(shop / ".records" / f"{first.path.name}.json", digest=digest, seal=seal(first.path, digest))
+    assert publish(two, shop).new
+
+
+def test_change_of_a_version_that_keeps_size_and_time_is_noticed(model: pathlib.Path, shop: pathlib.Path) -> None:
+    first = publish(model, shop)
+    path = first.path / "saved_model.pb"
+    status = path.stat()
+    path.write_bytes(bytes(1000))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert digest_of(first.path) == tree_digest(first.path) != first.digest
+    assert publish(model, shop).new
+
+
+def test_version_without_a_record_gets_one_when_its_model_comes_again(model: pathlib.Path, shop: pathlib.Path) -> None:
+    first = publish(model, shop)
+    shutil.rmtree(shop / ".records")
+    assert read_record(first.path) is None
+    assert not publish(model, shop, Origin(model_uri="/m", mean_iou=0.5)).new
+    record = read_record(first.path)
+    assert record is not None and (record.model_uri, record.mean_iou, record.digest) == ("/m", 0.5, first.digest)
+
+
+def test_record_without_a_version_is_removed_and_those_of_versions_stay(tmp_path: pathlib.Path, shop: pathlib.Path) -> None:
+    first = publish(write_model(tmp_path / "1", seed=1), shop).path
+    (shop / ".records" / "77.json").write_text("{}")
+    (shop / ".records" / ".77.abc").write_text("{")
+    second = publish(write_model(tmp_path / "2", seed=2), shop).path
+    assert sorted(path.name for path in (shop / ".records").iterdir()) == [f"{first.name}.json", f"{second.name}.json"]
+
+
+def test_record_is_there_before_its_version(model: pathlib.Path, shop: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    real_rename = pathlib.Path.rename
+
+    def rename(self: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+        seen.append(json.loads((shop / ".records" / f"{target.name}.json").read_text())["version"])
+        return real_rename(self, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", rename)
+    version = publish(model, shop).path.name
+    assert seen == [version]
 
 
 def test_folders_that_are_no_versions_are_left_alone(model: pathlib.Path, shop: pathlib.Path) -> None:
@@ -241,7 +319,7 @@ def test_bad_copy_publishes_nothing_and_the_next_try_does(
     kept = [publish(write_model(tmp_path / "old", seed=9), shop).path for _ in range(earlier)]
     model = write_model(tmp_path / "new", seed=1)
     with monkeypatch.context() as patch:
-        patch.setattr(pusher, "shutil", types.SimpleNamespace(copytree=copytree, rmtree=shutil.rmtree))
+        patch.setattr(versions_module, "shutil", types.SimpleNamespace(copytree=copytree, rmtree=shutil.rmtree))
         with pytest.raises(error, match=r"differs from it|No space left"):
             publish(model, shop)
     assert versions(shop) == kept
@@ -252,7 +330,7 @@ def test_bad_copy_publishes_nothing_and_the_next_try_does(
     assert [path.name for path in shop.glob(".incoming*")] == []
 
 
-@pytest.mark.parametrize("step", ["copytree", "_flush", "tree_digest", "rename"])
+@pytest.mark.parametrize("step", ["copytree", "flush", "tree_digest", "write_record", "rename"])
 def test_crash_at_any_step_leaves_no_partial_version(
     model: pathlib.Path, shop: pathlib.Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -264,7 +342,7 @@ def test_crash_at_any_step_leaves_no_partial_version(
             raise CrashError
         return tree_digest(*arguments)
 
-    owner = {"copytree": shutil, "rename": pathlib.Path}.get(step, pusher)
+    owner = {"copytree": shutil, "rename": pathlib.Path}.get(step, versions_module)
     with monkeypatch.context() as patch:
         patch.setattr(owner, step, crash)
         with pytest.raises(CrashError):
@@ -339,28 +417,48 @@ def test_kill_at_any_moment_leaves_whole_versions_and_the_next_publication_compl
         assert publication.new == (len(found) == 1)
         assert versions(shop) == [first, publication.path]
         assert contents(publication.path) == contents(new)
-        assert sorted(path.name for path in shop.iterdir()) == sorted([".lock", first.name, publication.path.name])
+        assert sorted(path.name for path in shop.iterdir()) == sorted([".lock", ".records", first.name, publication.path.name])
+        assert sorted(path.stem for path in (shop / ".records").iterdir()) == [first.name, publication.path.name]
     assert leftovers > 10  # Else the kills came too early or too late to show anything.
 
 
-def test_kill_from_outside_leaves_whole_versions(tmp_path: pathlib.Path) -> None:
-    new = write_model(tmp_path / "new", files=100)
+def _publish_and_tell(source: pathlib.Path, shop: pathlib.Path, begun: Any) -> None:
+    begun.set()
+    publish(source, shop)
+
+
+def test_kill_at_20_random_times_leaves_whole_versions_and_the_next_publication_completes(tmp_path: pathlib.Path) -> None:
+    old, new = write_model(tmp_path / "old", seed=1), write_model(tmp_path / "new", seed=2, files=8, size_bytes=400_000)
+    whole_s = 0.0
+    for number in range(2):  # The first time includes what is only done once.
+        publish(old, tmp_path / f"count{number}")
+        started = time.monotonic()
+        publish(new, tmp_path / f"count{number}")
+        whole_s = time.monotonic() - started
     moments = random.Random(1)
-    started = time.monotonic()
-    publish(new, tmp_path / "count")
-    whole_s = time.monotonic() - started
-    for number in range(6):
-        shop = tmp_path / f"shop{number}"
-        process = FORK.Process(target=publish, args=(new, shop))
+    killed = partial = 0
+    for number in range(20):
+        shop, begun = tmp_path / f"shop{number}", FORK.Event()
+        first = publish(old, shop).path
+        process = FORK.Process(target=_publish_and_tell, args=(new, shop, begun))
         process.start()
+        assert begun.wait(timeout=60)
         time.sleep(moments.uniform(0, whole_s))
         process.kill()
         process.join()
-        assert all(contents(path) == contents(new) for path in versions(shop))
+        killed += process.exitcode == -signal.SIGKILL
+        partial += bool(list(shop.glob(".incoming*")))
+        found = versions(shop)
+        assert found[0] == first and contents(first) == contents(old)
+        assert all(tree_digest(path) == tree_digest(new) for path in found[1:])
+        assert all(read_record(path) for path in found)
         publication = publish(new, shop)
-        assert versions(shop) == [publication.path]
+        assert publication.new == (len(found) == 1)
+        assert versions(shop) == [first, publication.path]
         assert contents(publication.path) == contents(new)
-        assert list(shop.glob(".incoming*")) == []
+        assert sorted(path.name for path in shop.iterdir()) == sorted([".lock", ".records", first.name, publication.path.name])
+        shutil.rmtree(shop)
+    assert killed > 5 and partial > 2  # Else the kills came too early or too late to show anything.
 
 
 def _publish_when_told(source: pathlib.Path, shop: pathlib.Path, barrier: Any, results: Any) -> None:
@@ -392,6 +490,7 @@ def test_publishers_at_once_publish_whole_versions_one_after_the_other(
     assert set(order) == set(names)
     assert all(new[version] == name for name, version, is_new in published if not is_new)
     assert list(shop.glob(".incoming*")) == []
+    assert {path.stem for path in (shop / ".records").iterdir()} == set(new)
 
 
 def test_publisher_waits_for_the_one_before(model: pathlib.Path, shop: pathlib.Path) -> None:
@@ -399,7 +498,7 @@ def test_publisher_waits_for_the_one_before(model: pathlib.Path, shop: pathlib.P
     go, results = FORK.Barrier(2), FORK.Queue()
     process = FORK.Process(target=_publish_when_told, args=(model, shop, go, results))
     process.start()  # Before the lock is taken: a forked process would inherit it.
-    with pusher._lock(shop):
+    with versions_module.locked(shop):
         go.wait()
         process.join(0.3)
         assert process.exitcode is None
@@ -414,14 +513,21 @@ def test_publisher_waits_for_the_one_before(model: pathlib.Path, shop: pathlib.P
 
 def _push(model: pathlib.Path, shop: pathlib.Path, blessed: int | None) -> standard_artifacts.PushedModel:
     candidate, blessing = standard_artifacts.Model(), standard_artifacts.ModelBlessing()
-    pushed = standard_artifacts.PushedModel()
+    pushed, evaluation, examples = (
+        standard_artifacts.PushedModel(),
+        standard_artifacts.ModelEvaluation(),
+        standard_artifacts.Examples(),
+    )
+    evaluation.uri = str(model.parent / "evaluation")  # By default not there.
+    evaluation.set_string_custom_property(SPLIT_PROPERTY, "test")
+    examples.set_string_custom_property("data_digest", "da7a")
     candidate.uri = str(model)
     if blessed is not None:
         blessing.set_int_custom_property("blessed", blessed)
     Pusher.EXECUTOR_SPEC.executor_class().Do(
-        {"model": [candidate], "model_blessing": [blessing]},
+        {"model": [candidate], "model_blessing": [blessing], "evaluation": [evaluation], "examples": [examples]},
         {"pushed_model": [pushed]},
-        {"destination": str(shop), "code_digest": "0"},
+        {"destination": str(shop), "trainer_digest": "c0de", "code_digest": "0"},
     )
     return pushed
 
@@ -443,6 +549,41 @@ def test_component_pushes_a_blessed_model_and_notes_where(artifact: pathlib.Path
     assert pushed.get_string_custom_property("pushed_destination") == str(version)
     assert pushed.get_string_custom_property("pushed_version") == version.name
     assert pushed.get_string_custom_property("model_digest") == tree_digest(artifact / "Format-Serving")
+
+
+def test_component_records_where_the_model_comes_from(artifact: pathlib.Path, shop: pathlib.Path) -> None:
+    _push(artifact, shop, blessed=1)
+    [version] = versions(shop)
+    record = read_record(version)
+    assert isinstance(record, Record)
+    assert record.version == version.name and record.digest == tree_digest(version)
+    assert (record.model_uri, record.blessed) == (str(artifact), True)
+    assert (record.mean_iou, record.split) == (None, "test")  # There is no evaluation.json.
+    assert (record.data_digest, record.code_digest) == ("da7a", "c0de")
+    assert (record.copy_of, record.rolled_back_from) == ("", "")
+
+
+@pytest.mark.parametrize("mean_iou", [0.625, None])
+def test_component_records_what_the_evaluation_measured(
+    artifact: pathlib.Path, shop: pathlib.Path, mean_iou: float | None
+) -> None:
+    (artifact.parent / "evaluation").mkdir()
+    measured = Measured(metrics={"mean_iou": mean_iou, "example_count": 3.0}, confusion_matrix=[[1]])
+    evaluation = Evaluation(
+        split="eval",
+        class_names=("a",),
+        overall=Slice(group="overall", value="", candidate=measured, baseline=None),
+        change_interval=None,
+        slices=(),
+        images=(),
+        blessed=True,
+        reasons=(),
+        refusals=(),
+    )
+    write_evaluation(evaluation, str(artifact.parent / "evaluation"))
+    _push(artifact, shop, blessed=1)
+    record = read_record(versions(shop)[0])
+    assert record is not None and (record.mean_iou, record.split) == (mean_iou, "eval")
 
 
 @pytest.mark.parametrize("blessed", [0, None], ids=["refused", "no verdict"])
