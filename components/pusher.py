@@ -110,13 +110,14 @@ def _flush(path: pathlib.Path) -> None:
 def Pusher(
     model: InputArtifact[standard_artifacts.Model],
     model_blessing: InputArtifact[standard_artifacts.ModelBlessing],
+    infra_blessing: InputArtifact[standard_artifacts.InfraBlessing],
     pushed_model: OutputArtifact[standard_artifacts.PushedModel],
     destination: Parameter[str],
     code_digest: Parameter[str],
 ) -> None:
-    """Publishes the model if it is blessed; notes on `pushed_model` whether, where and as which version."""
+    """Publishes the model if it is blessed and can be served; notes on `pushed_model` whether, where and as which version."""
     del code_digest  # Only there for the cache.
-    blessed = model_blessing.get_int_custom_property("blessed") == 1
+    blessed = all(blessing.get_int_custom_property("blessed") == 1 for blessing in (model_blessing, infra_blessing))
     pushed_model.set_int_custom_property("pushed", int(blessed))
     if blessed:
         publication = publish(pathlib.Path(path_utils.serving_model_path(model.uri)), pathlib.Path(destination))

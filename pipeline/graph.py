@@ -25,6 +25,7 @@ from components.models import registry as models
 from components.models.encoders import weights
 from components.pusher import Pusher
 from components.schema_gen import SchemaGen
+from components.serving_check import ServingCheck
 from components.trainer import TrainerConfig
 from components.transform import Transform
 from components.validation import DataBlessing, DataGate
@@ -133,15 +134,25 @@ def create_pipeline(
         baseline_model=baseline.outputs["model"],
         eval_config=make_eval_config(config.evaluate, spec.classes, code_digest("components.iou_tfma", "components.evaluator")),
     )
+    serving_check = ServingCheck(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        evaluation=evaluator.outputs["evaluation"],
+        examples=example_gen.outputs["examples"],
+        check=to_json(config.check),
+        max_megapixels=config.serving.max_megapixels,
+        code_digest=code_digest("components.serving_check"),
+    )
     pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_check.outputs["blessing"],
         destination=locations.models,
         code_digest=code_digest("components.pusher"),
     )
     statistics_steps = [statistics_gen, example_validator, data_baseline, distribution_validator]
     data_steps = [example_gen, schema_gen, *statistics_steps, data_gate, transform]
-    model_steps = [trainer, baseline, evaluator, pusher]
+    model_steps = [trainer, baseline, evaluator, serving_check, pusher]
     return tfx_pipeline.Pipeline(
         pipeline_name=locations.pipeline_name,
         pipeline_root=locations.artifacts,
