@@ -60,12 +60,12 @@ def run_script(script: str, arguments: Sequence[str], folder: pathlib.Path, max_
             start_new_session=True,  # A group of its own, so that what it may start ends with it.
         )
         try:
-            while process.poll() is None and not over:
+            while not over and not _has_ended(process.pid):
                 peak = max(peak, _peak_bytes(process.pid))
                 over = "memory" if peak > max_bytes else "time" if time.monotonic() - started > max_seconds else ""
                 time.sleep(0 if over else _POLL_S)
         finally:
-            _kill_group(process.pid)
+            os.killpg(process.pid, signal.SIGKILL)  # The number is still taken: nobody has waited for the process.
             status = process.wait()
     died_of = signal.Signals(-status).name if status < 0 and not over else ""
     return Ended(
@@ -77,12 +77,9 @@ def run_script(script: str, arguments: Sequence[str], folder: pathlib.Path, max_
     )
 
 
-def _kill_group(number: int) -> None:
-    """Kills a process that was not waited for, and all that it has started; a group that is gone is well."""
-    try:
-        os.killpg(number, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+def _has_ended(number: int) -> bool:
+    """Tells whether a child has ended, and leaves it to be waited for."""
+    return os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _peak_bytes(number: int) -> int:

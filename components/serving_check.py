@@ -23,7 +23,6 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components import features, fresh_process, records, serving_client
-from components.errors import DataError
 from components.evaluation import Evaluation, read_evaluation
 from pipeline_config import CheckConfig, from_json
 
@@ -31,6 +30,7 @@ BLESSED, REASONS = "blessed", "reasons"
 CHECK_FILE = "serving_check.json"
 MAX_PICTURES = 8
 NOT_CHECKED = "not checked: not blessed"
+NO_PICTURES = "none of the pictures in the evaluation is small enough to be served; serving.max_megapixels is the limit"
 
 _MASKS = {"mask": "string", "error": "string"}
 SIGNATURES = {
@@ -95,9 +95,6 @@ def read_pictures(evaluation: Evaluation, files: Sequence[str], max_pixels: int)
         evaluation: names pictures, and has the digests of their masks.
         files: TFRecords of the evaluated split.
         max_pixels: larger pictures are passed over: `serving_default` refuses them.
-
-    Raises:
-        DataError: there is no such picture in the files.
     """
     digests = {image.filename: image.mask_sha256 for image in evaluation.images}
     found = {}
@@ -109,10 +106,7 @@ def read_pictures(evaluation: Evaluation, files: Sequence[str], max_pixels: int)
             encoded = feature[features.IMAGE].bytes_list.value[0]
             found[name] = Picture(name=name, encoded=encoded, height=height, width=width, mask_sha256=digests[name])
     if not found:
-        raise DataError(
-            f"None of the {len(digests)} pictures in the evaluation, of at most {max_pixels} pixels, is in the examples, so the "
-            "model cannot be tried. If they are larger, raise serving.max_megapixels."
-        )
+        return []
     names = [image.filename for image in evaluation.images if image.filename in found]
     chosen = np.unique(np.linspace(0, len(names) - 1, MAX_PICTURES).round().astype(int))
     return [found[names[index]] for index in chosen]
@@ -149,10 +143,12 @@ def check_model(folder: str, pictures: Sequence[Picture], class_names: Sequence[
 
     Args:
         folder: of the SavedModel.
-        pictures: that it has to answer.
+        pictures: whose masks are known; it has to answer them and variants of them.
         class_names: that it must have, in the order of the ids.
         config: the budgets.
     """
+    if not pictures:
+        return Check(servable=False, reasons=(NO_PICTURES,))
     try:
         metadata = json.loads(pathlib.Path(folder, features.METADATA_FILE).read_text())
         names, size = metadata["class_names"], {key: int(metadata[key]) for key in ("height_px", "width_px")}
@@ -160,6 +156,7 @@ def check_model(folder: str, pictures: Sequence[Picture], class_names: Sequence[
         return Check(servable=False, reasons=(f"{features.METADATA_FILE} cannot be read: {type(error).__name__}: {error}",))
     if names != list(class_names):
         return Check(servable=False, reasons=(f"{features.METADATA_FILE} has other classes than the evaluation: {names}",))
+    pictures = with_variants(pictures)
     with tempfile.TemporaryDirectory(prefix="vocseg-check-") as name:
         scratch = pathlib.Path(name)
         encoded = [base64.b64encode(picture.encoded).decode() for picture in pictures]
@@ -172,7 +169,7 @@ def check_model(folder: str, pictures: Sequence[Picture], class_names: Sequence[
             config.max_seconds,
             config.max_memory_gib * 2**30,
         )
-        found = json.loads(answers.read_text()) if answers.exists() else {"stage": "starting Python", "error": ended.output}
+        found = json.loads(answers.read_text()) if answers.exists() else {"stage": "starting Python", "error": ""}
     failure = explain(ended, found, config)
     expected_logits = [1, size["height_px"], size["width_px"], len(class_names)]
     reasons = [failure] if failure else list(judge(found, pictures, len(class_names), expected_logits))
@@ -192,7 +189,7 @@ def explain(ended: fresh_process.Ended, found: Mapping[str, Any], config: CheckC
         return f"took longer than {config.max_seconds} s, while {stage}; check.max_seconds is the budget"
     if ended.over == "memory":
         return f"took more than {config.max_memory_gib:g} GiB of memory, while {stage}; check.max_memory_gib is the budget"
-    if found["error"] or stage:
+    if stage != serving_client.ENDED:
         error = found["error"] or (
             f"the process died of {ended.signal}" if ended.signal else ended.output or "the process ended"
         )
@@ -273,16 +270,12 @@ def ServingCheck(
     max_megapixels: Parameter[int],
     code_digest: Parameter[str],
 ) -> None:
-    """Notes on `blessing` whether the model can be served, and why not, if it was blessed at all; details go into its folder.
-
-    Raises:
-        DataError: there are no pictures to try it with.
-    """
+    """Notes on `blessing` whether the model can be served, and why not, if it was blessed; details go into its folder."""
     del code_digest  # Only there for the cache.
     if model_blessing.get_int_custom_property("blessed") == 1:
         evaluated = read_evaluation(evaluation.uri)
         split = artifact_utils.get_split_uri([examples], evaluated.split)
-        pictures = with_variants(read_pictures(evaluated, records.list_files([f"{split}/*"]), max_megapixels * 1_000_000))
+        pictures = read_pictures(evaluated, records.list_files([f"{split}/*"]), max_megapixels * 1_000_000)
         folder = path_utils.serving_model_path(model.uri)
         result = check_model(folder, pictures, evaluated.class_names, from_json(CheckConfig, check))
     else:

@@ -2,9 +2,9 @@
 
     python -I serving_client.py MODEL REQUESTS ANSWERS
 
-REQUESTS is JSON: `pictures` (base64, encoded pictures), `height_px` and `width_px` (a size for `logits`). ANSWERS becomes JSON:
-`stage` (what was being done last, in words; "" at the end), `error` (why that failed), `signatures`, `masks` (base64), `errors`,
-`empty` (how many masks and errors no pictures got) and `logits` (their shape).
+REQUESTS is JSON: `pictures` (base64, encoded pictures), `height_px` and `width_px` (a size for `logits`). ANSWERS becomes JSON,
+too: `stage` (what was being done last, in words), `error` (why that failed), `signatures`, `masks` (base64), `errors`, `empty`
+(how many masks and errors no pictures got) and `logits` (their shape).
 """
 
 import base64
@@ -18,6 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 OURS = ("components", "pipeline", "pipeline_config")
+ENDED = "ending"
+"""The stage after the last: all was answered."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -81,7 +84,7 @@ def ask(folder: str, requests: dict[str, Any], found: dict[str, Any], at: Callab
     ours = sorted(name for name in sys.modules if name.partition(".")[0] in OURS)
     if ours:
         raise ImportError(f"{', '.join(ours)} had been imported")
-    at("")
+    at(ENDED)
 
 
 def write(found: dict[str, Any], path: str) -> None:

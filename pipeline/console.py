@@ -210,6 +210,8 @@ def show_result(console: rich.console.Console, summary: Summary) -> None:
         console.print()
         console.print(class_table(summary))
         blessed = "blessed" if summary.verdict["blessed"] else "not blessed"
+        if summary.verdict["blessed"] and not summary.verdict.get("servable", True):  # Older runs were not tried.
+            blessed += ", but it cannot be served"
         console.print(f"mean IoU {number(summary.metrics['mean_iou'])}: {blessed}", style="bold")
         for reason in summary.verdict["reasons"]:
             console.print(f"  - {reason}", markup=False)

@@ -174,14 +174,20 @@ def _fill_in(
     """Reads metrics, verdict and places from what the components left."""
     from tfx.utils import path_utils
 
-    from components import evaluator, trainer, training_log, verdict
+    from components import evaluator, serving_check, trainer, training_log, verdict
     from components.example_gen import QUARANTINE_FILE, REPORT_FILE, read_report
 
     evaluation = steps["Evaluator"].outputs["evaluation"][0]
     split = evaluation.get_string_custom_property(evaluator.SPLIT_PROPERTY)
     decided = verdict.read_verdict(evaluation.uri, split, config.evaluate, spec.classes)
     summary.metrics, summary.baseline = runs.finite(decided.metrics), runs.finite(decided.baseline)
-    summary.verdict = {"blessed": decided.blessed, "split": decided.split, "reasons": list(decided.reasons)}
+    tried = steps["ServingCheck"].outputs["blessing"][0]
+    servable = tried.get_int_custom_property(serving_check.BLESSED) == 1
+    reasons = list(decided.reasons)
+    if decided.blessed and not servable:
+        refusals = tried.get_string_custom_property(serving_check.REASONS).split("\n")
+        reasons += [f"cannot be served: {refusal}" for refusal in refusals]
+    summary.verdict = {"blessed": decided.blessed, "servable": servable, "split": decided.split, "reasons": reasons}
     pushed = steps["Pusher"].outputs["pushed_model"][0]
     if pushed.get_int_custom_property("pushed"):
         summary.pushed = {

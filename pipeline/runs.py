@@ -31,7 +31,7 @@ class Summary:
         steps: name, status (run, cached, resolved, failed) and seconds of each component, in order.
         metrics: of the candidate on the evaluated split; None for a class that does not occur.
         baseline: the same of the baseline, or None.
-        verdict: blessed (bool), split, reasons; None before the Evaluator.
+        verdict: blessed (bool), servable (bool; False too where it was not tried, not being blessed), split, reasons; None before.
         pushed: version, path and whether this run pushed it; None where nothing is pushed.
         listed: number of pairs that the data set lists.
         generated: number of those that became examples.
