@@ -1,4 +1,4 @@
-"""Pusher: publishes a blessed model, atomically, to a folder that TensorFlow Serving can watch."""
+"""Pusher: publishes a blessed model with its card, atomically, to a folder that TensorFlow Serving can watch."""
 
 import contextlib
 import dataclasses
@@ -8,13 +8,16 @@ import os
 import pathlib
 import shutil
 import time
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
+from components import card_files
+from components.card_files import ModelCard
 from components.errors import ModelError
 
 _INCOMING = ".incoming-"
@@ -35,7 +38,9 @@ class Publication:
     new: bool
 
 
-def publish(source: pathlib.Path, destination: pathlib.Path) -> Publication:
+def publish(
+    source: pathlib.Path, destination: pathlib.Path, extras: Mapping[str, bytes] = types.MappingProxyType({})
+) -> Publication:
     """Publishes a SavedModel as the next version, unless it is one already: a model is published once.
 
     It is copied beside its place, compared by digest, and renamed: a crash leaves the old versions or the old and the new one.
@@ -44,6 +49,7 @@ def publish(source: pathlib.Path, destination: pathlib.Path) -> Publication:
     Args:
         source: the SavedModel's folder.
         destination: the folder of versions; made if missing.
+        extras: files of the model's card, by place: a new version gets them, and one that is there keeps its own.
 
     Raises:
         ModelError: the source is no SavedModel, or the copy differs from it.
@@ -64,6 +70,9 @@ def publish(source: pathlib.Path, destination: pathlib.Path) -> Publication:
         shutil.copytree(source, incoming)
         if tree_digest(incoming) != digest:
             raise ModelError(f"The copy of {source} in {incoming} differs from it. Is the disk full, or failing?")
+        for name, content in extras.items():
+            (incoming / name).parent.mkdir(exist_ok=True)
+            (incoming / name).write_bytes(content)
         for path in (*incoming.rglob("*"), incoming):
             _flush(path)
         incoming.rename(destination / str(version))
@@ -80,9 +89,11 @@ def versions(destination: pathlib.Path) -> list[pathlib.Path]:
 
 
 def tree_digest(folder: pathlib.Path) -> str:
-    """Returns a SHA-256 over the names and the bytes of all files below a folder."""
+    """Returns a SHA-256 over the names and the bytes of all files below a folder, a model's card left out."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.relative_to(folder).as_posix() in card_files.PLACES.values():
+            continue
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
@@ -111,6 +122,7 @@ def Pusher(
     model: InputArtifact[standard_artifacts.Model],
     model_blessing: InputArtifact[standard_artifacts.ModelBlessing],
     infra_blessing: InputArtifact[standard_artifacts.InfraBlessing],
+    card: InputArtifact[ModelCard],
     pushed_model: OutputArtifact[standard_artifacts.PushedModel],
     destination: Parameter[str],
     code_digest: Parameter[str],
@@ -120,7 +132,8 @@ def Pusher(
     blessed = all(blessing.get_int_custom_property("blessed") == 1 for blessing in (model_blessing, infra_blessing))
     pushed_model.set_int_custom_property("pushed", int(blessed))
     if blessed:
-        publication = publish(pathlib.Path(path_utils.serving_model_path(model.uri)), pathlib.Path(destination))
+        source, extras = pathlib.Path(path_utils.serving_model_path(model.uri)), card_files.read_files(card.uri)
+        publication = publish(source, pathlib.Path(destination), extras)
         pushed_model.set_string_custom_property("pushed_destination", str(publication.path))
         pushed_model.set_string_custom_property("pushed_version", publication.path.name)
         pushed_model.set_string_custom_property("model_digest", publication.digest)

@@ -20,6 +20,7 @@ from components.drift import make_drift_config
 from components.evaluator import Evaluator, make_eval_config
 from components.example_gen import ExampleGen
 from components.features import EVAL_SPLIT, TRAIN_SPLIT
+from components.model_card import ModelCardGen
 from components.models import names
 from components.models import registry as models
 from components.models.encoders import weights
@@ -110,6 +111,7 @@ def create_pipeline(
         class_names=spec.classes,
         palette=spec.palette,
     )
+    trainer_digest = code_digest("components.trainer", names.module_of(config.model.name))
     trainer = Trainer(
         run_fn=import_path(trainer_module.run_fn),
         examples=transform.outputs["transformed_examples"],
@@ -117,7 +119,7 @@ def create_pipeline(
         eval_args=trainer_pb2.EvalArgs(splits=[EVAL_SPLIT]),
         custom_config={
             "trainer": to_json(trainer_config),
-            "code_digest": code_digest("components.trainer", names.module_of(config.model.name)),
+            "code_digest": trainer_digest,
             "encoder_weights": weights.digest(config.model),
             "state_dir": locations.unfinished,
         },
@@ -143,16 +145,28 @@ def create_pipeline(
         max_megapixels=config.serving.max_megapixels,
         code_digest=code_digest("components.serving_check"),
     )
+    model_card_gen = ModelCardGen(
+        model=trainer.outputs["model"],
+        evaluation=evaluator.outputs["evaluation"],
+        examples=example_gen.outputs["examples"],
+        data_report=example_gen.outputs["report"],
+        words=to_json(config.card),
+        pipeline=locations.pipeline_name,
+        preset=config.preset,
+        trainer_code_digest=trainer_digest,
+        code_digest=code_digest("components.model_card"),
+    )
     pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
+        card=model_card_gen.outputs["card"],
         destination=locations.models,
         code_digest=code_digest("components.pusher"),
     )
     statistics_steps = [statistics_gen, example_validator, data_baseline, distribution_validator]
     data_steps = [example_gen, schema_gen, *statistics_steps, data_gate, transform]
-    model_steps = [trainer, baseline, evaluator, serving_check, pusher]
+    model_steps = [trainer, baseline, evaluator, serving_check, model_card_gen, pusher]
     return tfx_pipeline.Pipeline(
         pipeline_name=locations.pipeline_name,
         pipeline_root=locations.artifacts,

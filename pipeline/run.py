@@ -174,7 +174,7 @@ def _fill_in(
     """Reads metrics, verdict and places from what the components left."""
     from tfx.utils import path_utils
 
-    from components import evaluator, serving_check, trainer, training_log, verdict
+    from components import card_files, evaluator, serving_check, trainer, training_log, verdict
     from components.example_gen import QUARANTINE_FILE, REPORT_FILE, read_report
 
     evaluation = steps["Evaluator"].outputs["evaluation"][0]
@@ -207,6 +207,7 @@ def _fill_in(
         "metadata": locations.metadata,
         "models": locations.models,
         "evaluation": evaluation.uri,
+        "model card": os.path.join(steps["ModelCardGen"].outputs["card"][0].uri, card_files.HTML_FILE),
         "quarantine": os.path.join(quarantine, QUARANTINE_FILE),
         "data report": os.path.join(data_report, REPORT_FILE),
         "tensorboard": model_run,

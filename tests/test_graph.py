@@ -39,6 +39,8 @@ STEPS = [
     "Trainer",
     "Baseline",
     "Evaluator",
+    "ServingCheck",
+    "ModelCardGen",
     "Pusher",
 ]
 BEAM_STEPS = ["ExampleGen", "StatisticsGen", "Transform", "Evaluator"]
@@ -110,7 +112,24 @@ def test_each_step_reads_what_it_should(ir: pipeline_pb2.Pipeline) -> None:
         },
         "Transform": {"examples": ["ExampleGen.examples"], "schema": ["SchemaGen.schema"]},
         "Trainer": {"examples": ["Transform.transformed_examples"]},
-        "Pusher": {"model": ["Trainer.model"], "model_blessing": ["Evaluator.blessing"]},
+        "ServingCheck": {
+            "model": ["Trainer.model"],
+            "model_blessing": ["Evaluator.blessing"],
+            "evaluation": ["Evaluator.evaluation"],
+            "examples": ["ExampleGen.examples"],
+        },
+        "ModelCardGen": {
+            "model": ["Trainer.model"],
+            "evaluation": ["Evaluator.evaluation"],
+            "examples": ["ExampleGen.examples"],
+            "data_report": ["ExampleGen.report"],
+        },
+        "Pusher": {
+            "model": ["Trainer.model"],
+            "model_blessing": ["Evaluator.blessing"],
+            "infra_blessing": ["ServingCheck.blessing"],
+            "card": ["ModelCardGen.card"],
+        },
     }
 
 
@@ -179,8 +198,8 @@ def test_no_step_works_on_data_that_the_gate_has_not_passed(ir: pipeline_pb2.Pip
     assert "DataGate" in _upstream(ir, step)
 
 
-def test_nothing_is_pushed_before_the_verdict(ir: pipeline_pb2.Pipeline) -> None:
-    assert "Evaluator" in _upstream(ir, "Pusher")
+def test_nothing_is_pushed_before_the_verdict_and_the_trial(ir: pipeline_pb2.Pipeline) -> None:
+    assert {"Evaluator", "ServingCheck"} <= _upstream(ir, "Pusher")
 
 
 def test_components_are_ours_where_they_must_be(pipeline: tfx_pipeline.Pipeline) -> None:
@@ -350,6 +369,14 @@ CONCERNS = {
     "transform.resize_method": {"Transform", "Trainer"},
     "evaluate.min_mean_iou": {"Evaluator"},
     "evaluate.max_mean_iou_drop": {"Evaluator"},
+    "serving.max_megapixels": {"Trainer", "ServingCheck"},
+    "check.max_seconds": {"ServingCheck"},
+    "check.max_memory_gib": {"ServingCheck"},
+    "card.owner": {"ModelCardGen"},
+    "card.intended_use": {"ModelCardGen"},
+    "card.limits": {"ModelCardGen"},
+    "card.licence": {"ModelCardGen"},
+    "card.data_licence": {"ModelCardGen"},
 }
 """The steps that a field's change concerns; of the fields that do not stand here: the Trainer alone."""
 
@@ -387,7 +414,9 @@ VALUES = {
 @pytest.mark.parametrize("field", FIELDS)
 def test_change_of_a_field_concerns_only_its_steps(pipeline: tfx_pipeline.Pipeline, field: str) -> None:
     value = pipeline_config.fields(preset("mini"))[field]
-    if field in VALUES:
+    if field.startswith("card."):
+        text = "words"
+    elif field in VALUES:
         text = VALUES[field]
     else:
         text = str(2 * value or 1) if isinstance(value, int) else str(0.75 * value + 0.001)

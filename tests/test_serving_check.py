@@ -14,6 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
+from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 
 from components import features, serving
@@ -486,7 +487,7 @@ def test_missing_evaluation_is_an_error(
     model: pathlib.Path, evaluation: Evaluation, split: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("test_serving_check.write_evaluation", lambda evaluation, folder: None)
-    with pytest.raises(FileNotFoundError, match=r"evaluation\.json"):
+    with pytest.raises(fileio.NotFoundError, match=r"evaluation\.json"):
         _run(model, evaluation, split, tmp_path, blessed=1)
 
 
