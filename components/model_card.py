@@ -1,7 +1,7 @@
 """ModelCard: what a model is, what it learned from, how well it does and where it fails, in a file that travels with it.
 
-The questions are those of Mitchell et al. 2019, Model Cards for Model Reporting (https://arxiv.org/abs/1810.03993); the sections
-have names like those of TensorFlow's Model Card Toolkit. Nothing in a card depends on when or where it was made.
+The questions are those of Mitchell et al. 2019, Model Cards for Model Reporting (https://arxiv.org/abs/1810.03993), the names
+of the sections like those of TensorFlow's Model Card Toolkit. Nothing in a card depends on when or where it was made.
 """
 
 import dataclasses

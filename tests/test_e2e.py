@@ -37,8 +37,8 @@ STEPS = [
     "Trainer",
     "Baseline",
     "Evaluator",
-    "ServingCheck",
     "ModelCardGen",
+    "ServingCheck",
     "Pusher",
 ]
 
@@ -223,7 +223,7 @@ def test_every_architecture_is_trained_exported_evaluated_and_answers_a_picture_
     assert mask.shape == (333, 500, 1) and mask.max() < 21
 
 
-AFTER_EVALUATOR = ["Evaluator", "ServingCheck", "ModelCardGen", "Pusher"]
+AFTER_EVALUATOR = ["Evaluator", "ModelCardGen", "ServingCheck", "Pusher"]
 AFTER_TRAINER = ["Trainer", *AFTER_EVALUATOR]
 
 

@@ -39,8 +39,8 @@ STEPS = [
     "Trainer",
     "Baseline",
     "Evaluator",
-    "ServingCheck",
     "ModelCardGen",
+    "ServingCheck",
     "Pusher",
 ]
 BEAM_STEPS = ["ExampleGen", "StatisticsGen", "Transform", "Evaluator"]
@@ -370,6 +370,7 @@ CONCERNS = {
     "evaluate.min_mean_iou": {"Evaluator"},
     "evaluate.max_mean_iou_drop": {"Evaluator"},
     "serving.max_megapixels": {"Trainer", "ServingCheck"},
+    "model.name": {"Trainer", "ModelCardGen"},  # Each has a module of its own, and the card names the digest of the code.
     "check.max_seconds": {"ServingCheck"},
     "check.max_memory_gib": {"ServingCheck"},
     "card.owner": {"ModelCardGen"},
@@ -427,32 +428,40 @@ def test_change_of_a_field_concerns_only_its_steps(pipeline: tfx_pipeline.Pipeli
 
 
 CODE = {
-    "components.datasets.layout": {"ExampleGen"},
-    "components.datasets.mask_reader": {"ExampleGen"},
-    "components.datasets.voc2007.builder": {"ExampleGen"},
+    "components.datasets.layout": {"ExampleGen", "ModelCardGen"},
+    "components.datasets.mask_reader": {"ExampleGen", "ModelCardGen"},
+    "components.datasets.voc2007.builder": {"ExampleGen", "ModelCardGen"},
     "components.datasets.voc2012.builder": set(),
-    "components.datasets.examples": {"ExampleGen"},
+    "components.datasets.examples": {"ExampleGen", "ModelCardGen"},
     "components.datasets.guess": set(),
     "components.validation": {"DataGate"},
     "components.drift": {"DataGate"},
     "components.baseline": set(),
     "components.schema_gen": {"SchemaGen"},
     "components.transform": {"Transform"},
-    "components.preprocessing": {"ExampleGen", "Transform", "Trainer"},
-    "components.models.unet": {"Trainer"},
+    "components.preprocessing": {"ExampleGen", "Transform", "Trainer", "ModelCardGen"},
+    "components.models.unet": {"Trainer", "ModelCardGen"},
     "components.models.unet_strided": set(),
     "components.models.unet_pretrained": set(),
     "components.models.encoders.efficientnet_lite": set(),
-    "components.losses": {"Trainer"},
-    "components.serving": {"Trainer"},
-    "components.iou": {"Trainer", "Evaluator"},
+    "components.losses": {"Trainer", "ModelCardGen"},
+    "components.serving": {"Trainer", "ModelCardGen"},
+    "components.iou": {"Trainer", "Evaluator", "ModelCardGen"},
     "components.iou_tfma": {"Evaluator"},
-    "components.iou_tensorflow": {"Trainer"},
+    "components.iou_tensorflow": {"Trainer", "ModelCardGen"},
     "components.pusher": {"Pusher"},
+    "components.card_files": {"ModelCardGen", "Pusher"},
+    "components.model_card": {"ModelCardGen"},
+    "components.model_card_page": {"ModelCardGen"},
+    "components.licences": {"ModelCardGen"},
+    "components.evaluation": {"ModelCardGen", "ServingCheck"},
+    "components.serving_check": {"ServingCheck"},
+    "components.serving_client": {"ServingCheck"},
+    "components.fresh_process": {"ServingCheck"},
     "components.datasets.fake_voc": set(),
     "components.prediction": set(),
 }
-"""The steps that a change in a module's code concerns."""
+"""The steps that a change in a module's code concerns; a card says which code trained, and reads what ExampleGen writes."""
 
 
 @pytest.mark.parametrize("module", CODE)

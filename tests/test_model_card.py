@@ -222,12 +222,12 @@ def test_licences_of_all_parts_are_named() -> None:
     ("settings", "words"),
     [
         ({"name": "unet"}, None),
-        ({"name": "deeplabv3plus", "encoder_weights": "none"}, None),
+        ({"name": "deeplabv3plus", "encoder_weights": "none", "frozen_batch_norm": False}, None),
         ({"name": "deeplabv3plus", "encoder_weights": "mine.h5"}, "not known"),
         ({"name": "deeplabv3plus", "encoder": "resnet50", "encoder_weights": "imagenet"}, "Keras"),
     ],
 )
-def test_licence_of_weights_is_named_where_there_are_any(settings: dict[str, str], words: str | None) -> None:
+def test_licence_of_weights_is_named_where_there_are_any(settings: dict[str, Any], words: str | None) -> None:
     found = licences.of_encoder(ModelConfig(**settings))
     assert (len(found) == 1 and words in found[0][1]) if words else found == []
 

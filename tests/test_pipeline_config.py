@@ -105,6 +105,8 @@ def test_fields_name_every_leaf_once() -> None:
         "train",
         "serving",
         "evaluate",
+        "check",
+        "card",
     }
     assert not any(dataclasses.is_dataclass(leaf) for leaf in leaves.values())
 
