@@ -3,8 +3,8 @@
 from pipeline_config import ModelConfig
 
 _IMAGENET = "they were learned from ImageNet, whose pictures are for non-commercial research and teaching"
-_FLICKR = "the pictures are flickr's users' and stay under flickr's terms of use"
-_CITYSCAPES = "the pictures stay under Cityscapes' licence"
+_FLICKR = "PASCAL VOC's pictures are flickr's users' and stay under flickr's terms of use"
+_CITYSCAPES = "Cityscapes' pictures stay under Cityscapes' licence"
 _DATA = {
     "voc2007": _FLICKR,
     "voc2012": _FLICKR,

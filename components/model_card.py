@@ -127,7 +127,7 @@ def _split(split: report.SplitReport) -> dict[str, Any]:
 def _analysis(evaluation: Evaluation, data: report.Report) -> dict[str, Any]:
     """Returns what was measured: overall, a class, and the slices where it does worst."""
     candidate, baseline = evaluation.overall.candidate, evaluation.overall.baseline
-    known = [one for one in evaluation.slices if one.candidate.metrics["mean_iou"] is not None]
+    known = [one for one in evaluation.slices if one.candidate.metrics["mean_iou"] is not None and _is_part(one, candidate)]
     worst = sorted(known, key=lambda one: one.candidate.metrics["mean_iou"] or 0.0)[:WORST_SLICES]
     images = _class_images(evaluation, data)
     return {
@@ -142,6 +142,11 @@ def _analysis(evaluation: Evaluation, data: report.Report) -> dict[str, Any]:
         ],
         "worst_slices": [_slice(one) for one in worst],
     }
+
+
+def _is_part(one: Slice, whole: Measured) -> bool:
+    """Tells a slice that leaves pictures out: the worst of those that do not is no news."""
+    return one.candidate.metrics[_COUNT] != whole.metrics[_COUNT]
 
 
 def _measures(measured: Measured) -> dict[str, Any]:
@@ -189,7 +194,7 @@ def limits(config: TrainerConfig, evaluation: Evaluation, data: report.Report) -
         _list(f"Not measured, since the {split} split has none", unmeasured),
         f"Pictures are brought to {size.height_px} x {size.width_px} px (height x width) first: what is a few pixels small "
         "then cannot be found, and borders in large pictures are coarse.",
-        "Each pixel gets one of the classes: there is no answer for what belongs to none of them, nor a degree of certainty.",
+        "Each pixel gets one of the classes: a mask has no answer for what belongs to none, and no degree of certainty.",
     ]
     if split != "test":
         found.append("Measured on the pictures by which the epoch was chosen, so the scores flatter.")

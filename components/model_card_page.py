@@ -45,7 +45,7 @@ tr { break-inside: avoid; }
 {%- if analysis.baseline %}<td class="n">{{ analysis.baseline[name] | number }}</td>{% endif %}</tr>
 {% endfor -%}
 {% if analysis.change_interval -%}
-<tr><td>change of mean iou, interval</td><td class="n">{{ analysis.change_interval | number }}</td><td></td></tr>
+<tr><td>change of mean IoU, interval</td><td class="n">{{ analysis.change_interval | number }}</td><td></td></tr>
 {% endif -%}
 </table>
 <p>The gate: {{ "blessed" if analysis.blessed else "not blessed" }}.</p>
@@ -60,7 +60,7 @@ tr { break-inside: avoid; }
 {% if analysis.worst_slices -%}
 <p>It does worst on:</p>
 <table>
-<tr><th>pictures by</th><th>which</th><th class="n">mean iou</th><th class="n">pictures</th></tr>
+<tr><th>pictures by</th><th>which</th><th class="n">mean IoU</th><th class="n">pictures</th></tr>
 {% for one in analysis.worst_slices -%}
 <tr><td>{{ one.group }}</td><td>{{ one.value }}</td><td class="n">{{ one.mean_iou | number }}</td>
 <td class="n">{{ one.pictures | number }}</td></tr>
@@ -107,7 +107,11 @@ tr { break-inside: avoid; }
 def to_html(card: dict[str, Any]) -> str:
     """Returns the page of a card that `components.model_card.make_card` made; whatever stands in it is escaped."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"number": number, "share": share, "words": lambda name: name.replace("_", " ")}
+    environment.filters |= {
+        "number": number,
+        "share": share,
+        "words": lambda name: name.replace("_", " ").replace("iou", "IoU"),
+    }
     return environment.from_string(_PAGE).render(card=card) + "\n"
 
 

@@ -186,9 +186,11 @@ def explain(ended: fresh_process.Ended, found: Mapping[str, Any], config: CheckC
     """Returns why the process did not come to its end, in words; "" where it did."""
     stage = found["stage"]
     if ended.over == "time":
-        return f"took longer than {config.max_seconds} s, while {stage}; check.max_seconds is the budget"
+        return f"took longer than {config.max_seconds} s, while {stage}; raise check.max_seconds to try it again"
     if ended.over == "memory":
-        return f"took more than {config.max_memory_gib:g} GiB of memory, while {stage}; check.max_memory_gib is the budget"
+        return (
+            f"took more than {config.max_memory_gib:g} GiB of memory, while {stage}; raise check.max_memory_gib to try it again"
+        )
     if stage != serving_client.ENDED:
         error = found["error"] or (
             f"the process died of {ended.signal}" if ended.signal else ended.output or "the process ended"

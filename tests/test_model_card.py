@@ -52,6 +52,7 @@ EVALUATION = Evaluation(
         _slice("void", "none", None),
         _slice("aspect", "wide", 0.45),
         _slice("aspect", "tall", 0.2),
+        _slice("contains", "ground", 0.1, count=40),  # In all pictures: no slice.
     ),
     images=(),
     blessed=True,
@@ -254,9 +255,9 @@ def test_page_shows_names_as_they_are_and_runs_nothing() -> None:
 
 def test_page_has_the_numbers_of_the_card() -> None:
     rows = _Text(to_html(_card())).rows
-    assert ["mean iou", "0.6000", "0.5000"] in rows
-    assert ["mean iou interval", "0.5500 to 0.6500", "0.5500 to 0.6500"] in rows
-    assert ["change of mean iou, interval", "0.0200 to 0.1800", ""] in rows
+    assert ["mean IoU", "0.6000", "0.5000"] in rows
+    assert ["mean IoU interval", "0.5500 to 0.6500", "0.5500 to 0.6500"] in rows
+    assert ["change of mean IoU, interval", "0.0200 to 0.1800", ""] in rows
     assert [SCRIPT, "12", "0.4000", "0.5714"] in rows
     assert [SHIP, "0", "-", "-"] in rows
     assert ["aspect", "tall", "0.2000", "5"] in rows
@@ -268,7 +269,7 @@ def test_page_has_the_numbers_of_the_card() -> None:
 def test_page_of_the_first_model_of_a_pipeline_has_no_baseline() -> None:
     alone = dataclasses.replace(EVALUATION, overall=dataclasses.replace(OVERALL_SLICE, baseline=None), change_interval=None)
     rows = _Text(to_html(_card(evaluation=alone))).rows
-    assert ["mean iou", "0.6000"] in rows
+    assert ["mean IoU", "0.6000"] in rows
 
 
 def test_model_that_could_not_be_measured_has_a_card() -> None:
@@ -276,7 +277,7 @@ def test_model_that_could_not_be_measured_has_a_card() -> None:
     overall = dataclasses.replace(OVERALL_SLICE, candidate=nothing, baseline=None)
     evaluation = dataclasses.replace(EVALUATION, overall=overall, change_interval=None, slices=(), blessed=False)
     shown = _Text(to_html(_card(evaluation=evaluation)))
-    assert ["mean iou", "-"] in shown.rows
+    assert ["mean IoU", "-"] in shown.rows
     assert "The gate: not blessed." in shown.text
 
 

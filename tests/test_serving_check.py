@@ -402,7 +402,11 @@ def test_damaged_folder_is_refused(
         (Strict, {}, "answering pictures failed in a process without vocseg's code: InvalidArgumentError"),
         (Aborts, {}, "answering pictures failed in a process without vocseg's code: the process died of SIGABRT"),
         (Loops, {"max_seconds": 12}, "took longer than 12 s, while "),
-        (Hungry, {"max_memory_gib": 1.5}, "took more than 1.5 GiB of memory, while answering pictures; check.max_memory_gib"),
+        (
+            Hungry,
+            {"max_memory_gib": 1.5},
+            "took more than 1.5 GiB of memory, while answering pictures; raise check.max_memory_gib",
+        ),
         (TooTall, {}, "0.jpg: its mask has 60 x 41 pixels; expected 60 x 40"),
         (WithoutLogits, {}, "there is no signature logits"),
     ],
