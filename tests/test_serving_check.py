@@ -1,6 +1,7 @@
 """The trial before the push: a good model passes it, and each kind of broken one is refused with its reason."""
 
 import base64
+import dataclasses
 import io
 import json
 import pathlib
@@ -14,7 +15,6 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
-from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 
 from components import features, serving
@@ -31,6 +31,7 @@ from components.serving_check import (
     judge,
     mask_sha256,
     read_pictures,
+    with_masks,
     with_variants,
 )
 from pipeline_config import CheckConfig, ServingConfig, TransformConfig, to_json
@@ -342,6 +343,22 @@ def test_mask_other_than_the_evaluators_is_named() -> None:
         assert list(judge(_answers(asked), asked, 3, [1, 32, 48, 3])) == faults
 
 
+@pytest.mark.parametrize(("wrong", "faults"), [(1, []), (2, ["a: 2.0 % of its mask are not as on the GPU (borne: 1 %)"])])
+def test_mask_may_differ_from_that_of_a_gpu_in_a_few_pixels(wrong: int, faults: list[str]) -> None:
+    mask = np.ones((10, 10), np.uint8)
+    mask[0, :wrong] = 0
+    asked = [Picture(name="a", encoded=b"", height=10, width=10, mask_sha256="of a GPU", mask=mask)]
+    assert list(judge(_answers(asked), asked, 3, [1, 32, 48, 3])) == faults
+
+
+def test_masks_of_this_process_are_those_of_the_evaluator_where_the_device_is_the_same(
+    model: pathlib.Path, pictures: list[Picture]
+) -> None:
+    for picture in with_masks(str(model), pictures):
+        assert picture.mask is not None
+        assert mask_sha256(picture.mask) == picture.mask_sha256
+
+
 def test_same_fault_of_many_pictures_is_named_a_few_times() -> None:
     asked = [Picture(name=f"{number}", encoded=b"", height=2, width=3, mask_sha256="0") for number in range(9)]
     reasons = list(judge(_answers(asked), asked, 3, [1, 32, 48, 3]))
@@ -469,6 +486,18 @@ def test_component_refuses_what_answers_otherwise_than_in_the_evaluation(
     assert reasons[0].endswith(".jpg: its mask is not the one that the Evaluator got")
 
 
+def test_component_compares_with_masks_of_this_process_where_there_is_a_gpu(
+    model: pathlib.Path, evaluation: Evaluation, split: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"/{kind}:0"])
+    others = dataclasses.replace(
+        evaluation, images=tuple(dataclasses.replace(image, mask_sha256="of a GPU") for image in evaluation.images)
+    )
+    blessing, _ = _run(model, others, split, tmp_path, blessed=1)
+    assert blessing.get_string_custom_property("reasons") == ""
+    assert blessing.get_int_custom_property("blessed") == 1
+
+
 def test_component_does_not_try_what_is_not_blessed(
     model: pathlib.Path, evaluation: Evaluation, split: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -491,7 +520,7 @@ def test_missing_evaluation_is_an_error(
     model: pathlib.Path, evaluation: Evaluation, split: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("test_serving_check.write_evaluation", lambda evaluation, folder: None)
-    with pytest.raises(fileio.NotFoundError, match=r"evaluation\.json"):
+    with pytest.raises(tf.errors.NotFoundError, match=r"evaluation\.json"):
         _run(model, evaluation, split, tmp_path, blessed=1)
 
 
