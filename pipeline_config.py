@@ -458,6 +458,48 @@ class EvaluateConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckConfig:
+    """What a blessed model may take in the process that tries it before it is pushed.
+
+    Attributes:
+        max_seconds: from the start of the process, which imports TensorFlow, to the last of about a dozen answers.
+        max_memory_gib: resident memory, in GiB; TensorFlow alone takes about 0.5.
+    """
+
+    max_seconds: int = 120
+    max_memory_gib: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        _require(self.max_seconds > 0, f"check.max_seconds must be at least 1; got {self.max_seconds}.")
+        _require(self.max_memory_gib > 0, f"check.max_memory_gib must be above 0; got {self.max_memory_gib}.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CardConfig:
+    """What people say about a model on its card; the rest is measured.
+
+    Attributes:
+        owner: who answers for it.
+        intended_use: what it is for.
+        limits: what else is known about where it fails.
+        licence: of the model.
+        data_licence: of the pictures; empty: what is known of a built-in data set.
+    """
+
+    owner: str = ""
+    intended_use: str = ""
+    limits: str = ""
+    licence: str = ""
+    data_licence: str = ""
+
+    def __post_init__(self) -> None:
+        """Checks the lengths."""
+        for name, text in dataclasses.asdict(self).items():
+            _require(len(text) <= 2000, f"card.{name} takes at most 2000 characters; got {len(text)}.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PipelineConfig:
     """A whole run.
 
@@ -470,6 +512,8 @@ class PipelineConfig:
         train: the fit.
         serving: the exported model's limits.
         evaluate: the gate.
+        check: budgets of the trial before the push.
+        card: words on the model's card.
     """
 
     preset: str
@@ -480,6 +524,8 @@ class PipelineConfig:
     train: TrainConfig = TrainConfig()
     serving: ServingConfig = ServingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    check: CheckConfig = CheckConfig()
+    card: CardConfig = CardConfig()
 
     def __post_init__(self) -> None:
         """Checks what concerns two stages."""

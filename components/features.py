@@ -41,6 +41,9 @@ Color = tuple[int, int, int]
 METADATA_FILE = "assets.extra/vocseg.json"
 """In a SavedModel's folder, where TensorFlow ignores it: class names, palette, ignore label and size, for whoever predicts."""
 
+CARD_FILES = ("assets.extra/model_card.json", "assets.extra/model_card.html")
+"""In a pushed version: its card. It is no part of what the model is, and the model's digest leaves it out."""
+
 VOC_CLASSES = (
     "background",
     "aeroplane",

@@ -1,7 +1,5 @@
-"""Pusher: publishes a blessed model, atomically, to a folder that TensorFlow Serving can watch."""
+"""Pusher: publishes a blessed model with its card, atomically, to a folder that TensorFlow Serving can watch."""
 
-import math
-import os
 import pathlib
 
 from tfx import types
@@ -10,13 +8,15 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components.evaluation import EVALUATION_FILE, read_evaluation
+from components import card_files
+from components.card_files import ModelCard
+from components.evaluation import read_evaluation
 from components.version_records import Origin
 from components.versions import publish
 
 
 def describe_origin(model: types.Artifact, evaluation: types.Artifact, examples: types.Artifact, code_digest: str) -> Origin:
-    """Returns what a version's record says of a blessed model; an evaluation without `evaluation.json` has no measures.
+    """Returns what a version's record says of a blessed model.
 
     Args:
         model: of the Trainer.
@@ -24,15 +24,12 @@ def describe_origin(model: types.Artifact, evaluation: types.Artifact, examples:
         examples: that it was trained on; ExampleGen notes the digest of their data.
         code_digest: of the code that trained it.
     """
-    mean_iou, split = None, evaluation.get_string_custom_property("evaluated_split")
-    if os.path.exists(os.path.join(evaluation.uri, EVALUATION_FILE)):
-        found = read_evaluation(evaluation.uri)
-        mean_iou, split = found.overall.candidate.metrics.get("mean_iou"), found.split
+    found = read_evaluation(evaluation.uri)
     return Origin(
         model_uri=model.uri,
         blessed=True,
-        mean_iou=None if mean_iou is None or math.isnan(mean_iou) else mean_iou,
-        split=split,
+        mean_iou=found.overall.candidate.metrics["mean_iou"],
+        split=found.split,
         data_digest=examples.get_string_custom_property("data_digest"),
         code_digest=code_digest,
     )
@@ -44,19 +41,21 @@ def Pusher(
     model_blessing: InputArtifact[standard_artifacts.ModelBlessing],
     evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
     examples: InputArtifact[standard_artifacts.Examples],
+    infra_blessing: InputArtifact[standard_artifacts.InfraBlessing],
+    card: InputArtifact[ModelCard],
     pushed_model: OutputArtifact[standard_artifacts.PushedModel],
     destination: Parameter[str],
     trainer_digest: Parameter[str],
     code_digest: Parameter[str],
 ) -> None:
-    """Publishes the model if it is blessed; notes on `pushed_model` whether, where and as which version."""
+    """Publishes the model if it is blessed and can be served; notes on `pushed_model` whether, where and as which version."""
     del code_digest  # Only there for the cache.
-    blessed = model_blessing.get_int_custom_property("blessed") == 1
+    blessed = all(blessing.get_int_custom_property("blessed") == 1 for blessing in (model_blessing, infra_blessing))
     pushed_model.set_int_custom_property("pushed", int(blessed))
     if blessed:
         origin = describe_origin(model, evaluation, examples, trainer_digest)
         source = pathlib.Path(path_utils.serving_model_path(model.uri))
-        publication = publish(source, pathlib.Path(destination), origin)
+        publication = publish(source, pathlib.Path(destination), origin, card_files.read_files(card.uri))
         pushed_model.set_string_custom_property("pushed_destination", str(publication.path))
         pushed_model.set_string_custom_property("pushed_version", publication.path.name)
         pushed_model.set_string_custom_property("model_digest", publication.digest)

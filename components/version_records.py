@@ -12,6 +12,8 @@ import pathlib
 import uuid
 from typing import Any
 
+from components.features import CARD_FILES
+
 RECORDS = ".records"
 
 _KINDS: dict[str, tuple[type, ...]] = {"mean_iou": (int, float, type(None)), "blessed": (bool, type(None))}
@@ -108,9 +110,11 @@ def seal(folder: pathlib.Path, digest: str) -> str:
 
 
 def tree_digest(folder: pathlib.Path) -> str:
-    """Returns a SHA-256 over the names and the bytes of all files below a folder."""
+    """Returns a SHA-256 over the names and the bytes of all files below a folder, a model's card left out."""
     digest = hashlib.sha256()
     for path in _files(folder):
+        if path.relative_to(folder).as_posix() in CARD_FILES:
+            continue
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())

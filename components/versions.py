@@ -11,7 +11,8 @@ import fcntl
 import pathlib
 import shutil
 import time
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.errors import ModelError
@@ -54,7 +55,12 @@ def versions(destination: pathlib.Path) -> list[pathlib.Path]:
     return sorted(found, key=lambda path: int(path.name))
 
 
-def publish(source: pathlib.Path, destination: pathlib.Path, origin: Origin | None = None) -> Publication:
+def publish(
+    source: pathlib.Path,
+    destination: pathlib.Path,
+    origin: Origin | None = None,
+    extras: Mapping[str, bytes] = types.MappingProxyType({}),
+) -> Publication:
     """Publishes a SavedModel as the next version, unless it is one already: a model is published once.
 
     It is copied beside its place, compared by digest, and renamed: a crash leaves the old versions or the old and the new one.
@@ -64,6 +70,7 @@ def publish(source: pathlib.Path, destination: pathlib.Path, origin: Origin | No
         source: the SavedModel's folder.
         destination: the folder of versions; made if missing.
         origin: what the record says of the model.
+        extras: files of the model's card, by place: a new version gets them, and one that is there keeps its own.
 
     Raises:
         ModelError: the source is no SavedModel, or the copy differs from it.
@@ -79,7 +86,7 @@ def publish(source: pathlib.Path, destination: pathlib.Path, origin: Origin | No
                 if read_record(path) is None:  # It was pushed before there were records, or its own is damaged.
                     write_record(destination, _record(path, path.name, digest, origin or Origin()))
                 return Publication(path, digest, new=False)
-        return Publication(_add(source, destination, digest, origin or Origin()), digest, new=True)
+        return Publication(_add(source, destination, digest, origin or Origin(), extras), digest, new=True)
 
 
 def rollback(destination: pathlib.Path, version: str | None = None) -> Record:
@@ -112,7 +119,7 @@ def rollback(destination: pathlib.Path, version: str | None = None) -> Record:
         if not (source / "saved_model.pb").exists():
             raise ModelError(f"{source} holds no SavedModel (there is no saved_model.pb). Name another version.")
         copy_of = record.copy_of or source.name if record else source.name
-        path = _add(source, destination, digest, record or Origin(), copy_of=copy_of, rolled_back_from=current.name)
+        path = _add(source, destination, digest, record or Origin(), {}, copy_of=copy_of, rolled_back_from=current.name)
         made = read_record(path)
         assert made is not None
         return made
@@ -204,16 +211,25 @@ def _remove(path: pathlib.Path) -> None:
 
 
 def _add(
-    source: pathlib.Path, destination: pathlib.Path, digest: str, origin: Origin, copy_of: str = "", rolled_back_from: str = ""
+    source: pathlib.Path,
+    destination: pathlib.Path,
+    digest: str,
+    origin: Origin,
+    extras: Mapping[str, bytes],
+    copy_of: str = "",
+    rolled_back_from: str = "",
 ) -> pathlib.Path:
     """Copies a folder to the next version, under the lock, and returns it."""
     published = versions(destination)
     version = str(max(int(time.time()), int(published[-1].name) + 1 if published else 0))
     incoming = destination / f"{_INCOMING}{version}"
     shutil.copytree(source, incoming)
-    record = _record(incoming, version, digest, origin, copy_of, rolled_back_from)
     if tree_digest(incoming) != digest:
         raise ModelError(f"The copy of {source} in {incoming} differs from it. Is the disk full, or failing?")
+    for name, content in extras.items():
+        (incoming / name).parent.mkdir(exist_ok=True)
+        (incoming / name).write_bytes(content)
+    record = _record(incoming, version, digest, origin, copy_of, rolled_back_from)
     for path in (*incoming.rglob("*"), incoming):
         flush(path)
     write_record(destination, record)

@@ -211,6 +211,8 @@ def show_result(console: rich.console.Console, summary: Summary) -> None:
         console.print()
         console.print(class_table(summary))
         blessed = "blessed" if summary.verdict["blessed"] else "not blessed"
+        if summary.verdict["blessed"] and not summary.verdict.get("servable", True):  # Older runs were not tried.
+            blessed += ", but it cannot be served"
         interval = summary.verdict.get("interval")
         spread = f" ({number(interval[0])} to {number(interval[1])} on other pictures of the kind)" if interval else ""
         console.print(f"mean IoU {number(summary.metrics['mean_iou'])}{spread}: {blessed}", style="bold")

@@ -20,11 +20,13 @@ from components.drift import make_drift_config
 from components.evaluator import Evaluator, EvaluatorConfig
 from components.example_gen import ExampleGen
 from components.features import EVAL_SPLIT, TRAIN_SPLIT
+from components.model_card import ModelCardGen
 from components.models import names
 from components.models import registry as models
 from components.models.encoders import weights
 from components.pusher import Pusher
 from components.schema_gen import SchemaGen
+from components.serving_check import ServingCheck
 from components.trainer import TrainerConfig
 from components.transform import Transform
 from components.validation import DataBlessing, DataGate
@@ -138,18 +140,40 @@ def create_pipeline(
         settings=to_json(EvaluatorConfig(evaluate=config.evaluate, class_names=spec.classes)),
         code_digest=code_digest("components.evaluator"),
     )
+    serving_check = ServingCheck(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        evaluation=evaluator.outputs["evaluation"],
+        examples=example_gen.outputs["examples"],
+        check=to_json(config.check),
+        max_megapixels=config.serving.max_megapixels,
+        code_digest=code_digest("components.serving_check"),
+    )
+    model_card_gen = ModelCardGen(
+        model=trainer.outputs["model"],
+        evaluation=evaluator.outputs["evaluation"],
+        examples=example_gen.outputs["examples"],
+        data_report=example_gen.outputs["report"],
+        words=to_json(config.card),
+        pipeline=locations.pipeline_name,
+        preset=config.preset,
+        trainer_code_digest=trainer_digest,
+        code_digest=code_digest("components.model_card"),
+    )
     pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
         examples=example_gen.outputs["examples"],
+        infra_blessing=serving_check.outputs["blessing"],
+        card=model_card_gen.outputs["card"],
         destination=locations.models,
         trainer_digest=trainer_digest,
         code_digest=code_digest("components.pusher"),
     )
     statistics_steps = [statistics_gen, example_validator, data_baseline, distribution_validator]
     data_steps = [example_gen, schema_gen, *statistics_steps, data_gate, transform]
-    model_steps = [trainer, baseline, evaluator, pusher]
+    model_steps = [trainer, baseline, evaluator, serving_check, model_card_gen, pusher]
     return tfx_pipeline.Pipeline(
         pipeline_name=locations.pipeline_name,
         pipeline_root=locations.artifacts,

@@ -169,7 +169,7 @@ def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step
     """Reads metrics, verdict and places from what the components left."""
     from tfx.utils import path_utils
 
-    from components import trainer, training_log
+    from components import card_files, serving_check, trainer, training_log
     from components.evaluation import read_evaluation
     from components.example_gen import QUARANTINE_FILE, REPORT_FILE, read_report
 
@@ -177,11 +177,18 @@ def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step
     found = read_evaluation(evaluation.uri)
     summary.metrics = found.overall.candidate.metrics
     summary.baseline = found.overall.baseline.metrics if found.overall.baseline else None
+    tried = steps["ServingCheck"].outputs["blessing"][0]
+    servable = tried.get_int_custom_property(serving_check.BLESSED) == 1
+    refusals = list(found.refusals)
+    if found.blessed and not servable:
+        why = tried.get_string_custom_property(serving_check.REASONS).split("\n")
+        refusals += [f"cannot be served: {reason}" for reason in why]
     summary.verdict = {
         "blessed": found.blessed,
+        "servable": servable,
         "split": found.split,
-        "reasons": list(found.reasons),
-        "refusals": list(found.refusals),
+        "reasons": [*found.reasons, *(refusal for refusal in refusals if refusal not in found.reasons)],
+        "refusals": refusals,
         "interval": found.overall.candidate.interval,
     }
     pushed = steps["Pusher"].outputs["pushed_model"][0]
@@ -203,6 +210,7 @@ def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step
         "metadata": locations.metadata,
         "models": locations.models,
         "evaluation": evaluation.uri,
+        "model card": os.path.join(steps["ModelCardGen"].outputs["card"][0].uri, card_files.HTML_FILE),
         "quarantine": os.path.join(quarantine, QUARANTINE_FILE),
         "data report": os.path.join(data_report, REPORT_FILE),
         "tensorboard": model_run,

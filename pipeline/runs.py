@@ -29,16 +29,16 @@ class Summary:
         steps: name, status (run, cached, resolved, failed) and seconds of each component, in order.
         metrics: of the candidate on the evaluated split; None for a class that does not occur.
         baseline: the same of the baseline, or None.
-        verdict: blessed (bool), split, reasons, refusals (those of the reasons for which it is not blessed), interval (of the
-            mean IoU); None before the Evaluator.
+        verdict: blessed (bool), servable (bool; of a model that is not blessed False, as it is not tried), split, reasons,
+            refusals (those of the reasons for which it is not pushed), interval (of the mean IoU); None before the Evaluator.
         pushed: version, path and whether this run pushed it; None where nothing is pushed.
         listed: number of pairs that the data set lists.
         generated: number of those that became examples.
         quarantined: number of those that are not used.
         near_duplicates: number of pairs of pictures in two splits that look alike.
         unfinished: number of interrupted trainings, of other data, code or settings, that are kept.
-        paths: log, metadata, trained (the candidate's SavedModel), models, evaluation, quarantine, data report, tensorboard,
-            history (a row an epoch), picture; unfinished, if there are any.
+        paths: log, metadata, trained (the candidate's SavedModel), models, evaluation, model card, quarantine, data report,
+            tensorboard, history (a row an epoch), picture; unfinished, if there are any.
         peak_memory_bytes: of the process, or of its largest child.
         error: why it failed.
     """

@@ -473,6 +473,20 @@ def _result(summary: Summary) -> str:
     return stream.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("verdict", "text"),
+    [
+        ({"servable": True}, "mean IoU 0.5000: blessed\n"),
+        ({}, "mean IoU 0.5000: blessed\n"),  # Of an earlier version, which did not try models.
+        ({"servable": False}, "mean IoU 0.5000: blessed, but it cannot be served\n"),
+        ({"blessed": False, "servable": False}, "mean IoU 0.5000: not blessed\n"),
+    ],
+)
+def test_verdict_says_whether_a_blessed_model_can_be_served(verdict: dict[str, bool], text: str) -> None:
+    whole = {"blessed": True, "split": "test", "reasons": []} | verdict
+    assert text in _result(_summary(metrics={"mean_iou": 0.5}, verdict=whole))
+
+
 def test_result_is_table_then_verdict_then_reasons_then_places(tmp_path: pathlib.Path) -> None:
     paths = {"log": "/r/runs/x/log.txt", "metadata": "/r/metadata.sqlite", "models": "/r/models/mini.embedded"}
     text = _result(

@@ -37,6 +37,8 @@ STEPS = [
     "Trainer",
     "Baseline",
     "Evaluator",
+    "ModelCardGen",
+    "ServingCheck",
     "Pusher",
 ]
 
@@ -221,7 +223,8 @@ def test_every_architecture_is_trained_exported_evaluated_and_answers_a_picture_
     assert mask.shape == (333, 500, 1) and mask.max() < 21
 
 
-AFTER_TRAINER = ["Trainer", "Evaluator", "Pusher"]
+AFTER_EVALUATOR = ["Evaluator", "ModelCardGen", "ServingCheck", "Pusher"]
+AFTER_TRAINER = ["Trainer", *AFTER_EVALUATOR]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +234,7 @@ AFTER_TRAINER = ["Trainer", "Evaluator", "Pusher"]
         ("models/unet_strided.py", 'name="unet_strided")', 'name="other")', []),
         ("validation.py", "Mend the data", "Repair the data", ["DataGate"]),
         ("versions.py", '_INCOMING = ".incoming-"', '_INCOMING = ".coming-"', ["Pusher"]),
-        ("iou_tfma.py", 'ERROR_KEY = "error"', 'ERROR_KEY = "er" + "ror"', ["Evaluator", "Pusher"]),
+        ("iou_tfma.py", 'ERROR_KEY = "error"', 'ERROR_KEY = "er" + "ror"', AFTER_EVALUATOR),
         ("models/unet.py", 'name="unet")', 'name="u_net")', AFTER_TRAINER),
         ("transform.py", "MAX_BATCH_SIZE = 32", "MAX_BATCH_SIZE = 31", ["Transform", *AFTER_TRAINER]),
     ],
@@ -258,13 +261,13 @@ def test_code_edit_executes_the_steps_that_run_it(
 
 def test_floor_concerns_only_the_gate(first: dict, root: pathlib.Path, data: pathlib.Path, code: pathlib.Path):
     summary = run(root, *SMALL, "--set=evaluate.min_mean_iou=0.99", f"--data={data}", code=code)
-    assert executed(summary) == ["Evaluator", "Pusher"]
+    assert executed(summary) == AFTER_EVALUATOR
     assert not summary["verdict"]["blessed"] and summary["pushed"] is None
     assert "is below the floor of 0.9900" in summary["stdout"]
     assert "not pushed" in summary["stdout"]
     lower = ["--set=evaluate.min_mean_iou=0.000001", "--set=evaluate.max_mean_iou_drop=1"]
     again = run(root, *SMALL, *lower, f"--data={data}", code=code)
-    assert executed(again) == ["Evaluator", "Pusher"]
+    assert executed(again) == AFTER_EVALUATOR
     assert again["pushed"] == first["pushed"] | {"new": False}  # Blessed anew, but a model is pushed once.
 
 

@@ -39,6 +39,8 @@ STEPS = [
     "Trainer",
     "Baseline",
     "Evaluator",
+    "ModelCardGen",
+    "ServingCheck",
     "Pusher",
 ]
 BEAM_STEPS = ["ExampleGen", "StatisticsGen", "Transform", "Evaluator"]
@@ -110,11 +112,25 @@ def test_each_step_reads_what_it_should(ir: pipeline_pb2.Pipeline) -> None:
         },
         "Transform": {"examples": ["ExampleGen.examples"], "schema": ["SchemaGen.schema"]},
         "Trainer": {"examples": ["Transform.transformed_examples"]},
+        "ServingCheck": {
+            "model": ["Trainer.model"],
+            "model_blessing": ["Evaluator.blessing"],
+            "evaluation": ["Evaluator.evaluation"],
+            "examples": ["ExampleGen.examples"],
+        },
+        "ModelCardGen": {
+            "model": ["Trainer.model"],
+            "evaluation": ["Evaluator.evaluation"],
+            "examples": ["ExampleGen.examples"],
+            "data_report": ["ExampleGen.report"],
+        },
         "Pusher": {
             "model": ["Trainer.model"],
             "model_blessing": ["Evaluator.blessing"],
             "evaluation": ["Evaluator.evaluation"],
             "examples": ["ExampleGen.examples"],
+            "infra_blessing": ["ServingCheck.blessing"],
+            "card": ["ModelCardGen.card"],
         },
     }
 
@@ -186,8 +202,8 @@ def test_no_step_works_on_data_that_the_gate_has_not_passed(ir: pipeline_pb2.Pip
     assert "DataGate" in _upstream(ir, step)
 
 
-def test_nothing_is_pushed_before_the_verdict(ir: pipeline_pb2.Pipeline) -> None:
-    assert "Evaluator" in _upstream(ir, "Pusher")
+def test_nothing_is_pushed_before_the_verdict_and_the_trial(ir: pipeline_pb2.Pipeline) -> None:
+    assert {"Evaluator", "ServingCheck"} <= _upstream(ir, "Pusher")
 
 
 def test_components_are_ours_where_they_must_be(pipeline: tfx_pipeline.Pipeline) -> None:
@@ -355,9 +371,20 @@ CONCERNS = {
     "transform.height_px": {"Transform", "Trainer"},
     "transform.width_px": {"Transform", "Trainer"},
     "transform.resize_method": {"Transform", "Trainer"},
-    "model.name": {"Trainer", "Pusher"},  # The Pusher notes the digest of the model's code.
     "evaluate.min_mean_iou": {"Evaluator"},
     "evaluate.max_mean_iou_drop": {"Evaluator"},
+    "evaluate.beat_constant": {"Evaluator"},
+    "evaluate.min_iou": {"Evaluator"},
+    "evaluate.max_iou_drop": {"Evaluator"},
+    "serving.max_megapixels": {"Trainer", "ServingCheck"},
+    "model.name": {"Trainer", "ModelCardGen", "Pusher"},  # Each has a module of its own; card and record name its digest.
+    "check.max_seconds": {"ServingCheck"},
+    "check.max_memory_gib": {"ServingCheck"},
+    "card.owner": {"ModelCardGen"},
+    "card.intended_use": {"ModelCardGen"},
+    "card.limits": {"ModelCardGen"},
+    "card.licence": {"ModelCardGen"},
+    "card.data_licence": {"ModelCardGen"},
 }
 """The steps that a field's change concerns; of the fields that do not stand here: the Trainer alone."""
 
@@ -395,7 +422,9 @@ VALUES = {
 @pytest.mark.parametrize("field", FIELDS)
 def test_change_of_a_field_concerns_only_its_steps(pipeline: tfx_pipeline.Pipeline, field: str) -> None:
     value = pipeline_config.fields(preset("mini"))[field]
-    if field in VALUES:
+    if field.startswith("card."):
+        text = "words"
+    elif field in VALUES:
         text = VALUES[field]
     else:
         text = str(2 * value or 1) if isinstance(value, int) else str(0.75 * value + 0.001)
@@ -406,34 +435,45 @@ def test_change_of_a_field_concerns_only_its_steps(pipeline: tfx_pipeline.Pipeli
 
 
 CODE = {
-    "components.datasets.layout": {"ExampleGen"},
-    "components.datasets.mask_reader": {"ExampleGen"},
+    "components.datasets.layout": {"ExampleGen", "ModelCardGen"},
+    "components.datasets.mask_reader": {"ExampleGen", "ModelCardGen"},
     "components.datasets.voc2007.builder": {"ExampleGen"},
     "components.datasets.voc2012.builder": set(),
-    "components.datasets.examples": {"ExampleGen"},
+    "components.datasets.examples": {"ExampleGen", "ModelCardGen"},
     "components.datasets.guess": set(),
     "components.validation": {"DataGate"},
     "components.drift": {"DataGate"},
     "components.baseline": set(),
     "components.schema_gen": {"SchemaGen"},
     "components.transform": {"Transform"},
-    "components.preprocessing": {"ExampleGen", "Transform", "Trainer", "Pusher"},
-    "components.models.unet": {"Trainer", "Pusher"},
+    "components.preprocessing": {"ExampleGen", "Transform", "Trainer", "ModelCardGen", "Pusher"},
+    "components.models.unet": {"Trainer", "ModelCardGen", "Pusher"},
     "components.models.unet_strided": set(),
     "components.models.unet_pretrained": set(),
     "components.models.encoders.efficientnet_lite": set(),
-    "components.losses": {"Trainer", "Pusher"},
-    "components.serving": {"Trainer", "Pusher"},
-    "components.iou": {"Trainer", "Evaluator", "Pusher"},
+    "components.losses": {"Trainer", "ModelCardGen", "Pusher"},
+    "components.serving": {"Trainer", "ModelCardGen", "Pusher"},
+    "components.iou": {"Trainer", "Evaluator", "ModelCardGen", "Pusher"},
     "components.iou_tfma": {"Evaluator"},
-    "components.iou_tensorflow": {"Trainer", "Pusher"},
+    "components.iou_tensorflow": {"Trainer", "ModelCardGen", "Pusher"},
     "components.pusher": {"Pusher"},
     "components.versions": {"Pusher"},
     "components.version_records": {"Pusher"},
+    "components.card_files": {"ModelCardGen", "Pusher"},
+    "components.model_card": {"ModelCardGen"},
+    "components.model_card_page": {"ModelCardGen"},
+    "components.licences": {"ModelCardGen"},
+    "components.evaluation": {"Evaluator", "ModelCardGen", "ServingCheck", "Pusher"},
+    "components.gate": {"Evaluator"},
+    "components.boundary": {"Evaluator"},
+    "components.slices": {"Evaluator"},
+    "components.serving_check": {"ServingCheck"},
+    "components.serving_client": {"ServingCheck"},
+    "components.fresh_process": {"ServingCheck"},
     "components.datasets.fake_voc": set(),
     "components.prediction": set(),
 }
-"""The steps that a change in a module's code concerns; the Pusher notes the digest of the Trainer's."""
+"""The steps that a change in a module's code concerns; card and record of a version name the digest of the Trainer's."""
 
 
 @pytest.mark.parametrize("module", CODE)

@@ -33,6 +33,11 @@ CHOICES = {
     "train.optimizer": "sgd",
     "train.schedule": "cosine",
     "model.encoder_weights": "weights.h5",
+    "card.owner": "Ada",
+    "card.intended_use": "counting ships",
+    "card.limits": "fog",
+    "card.licence": "MIT",
+    "card.data_licence": "ours",
 }
 # Each field has an effect there: dropout can rise, and there is an encoder.
 SIZES = dict.fromkeys(("transform.height_px", "transform.width_px"), "384") | dict.fromkeys(
@@ -105,6 +110,8 @@ def test_fields_name_every_leaf_once() -> None:
         "train",
         "serving",
         "evaluate",
+        "check",
+        "card",
     }
     assert not any(dataclasses.is_dataclass(leaf) for leaf in leaves.values())
 

@@ -20,9 +20,9 @@ from fake_versions import contents, write_model
 from tfx.types import standard_artifacts
 
 from components import versions as versions_module
+from components.card_files import ModelCard
 from components.errors import ModelError
 from components.evaluation import Evaluation, Measured, Slice, write_evaluation
-from components.evaluator import SPLIT_PROPERTY
 from components.pusher import Pusher
 from components.version_records import Origin, Record, digest_of, read_record, seal, tree_digest
 from components.versions import Publication, publish, versions
@@ -511,21 +511,53 @@ def test_publisher_waits_for_the_one_before(model: pathlib.Path, shop: pathlib.P
 # The component.
 
 
-def _push(model: pathlib.Path, shop: pathlib.Path, blessed: int | None) -> standard_artifacts.PushedModel:
+def _write_evaluation(folder: pathlib.Path, mean_iou: float | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    measured = Measured(metrics={"mean_iou": mean_iou, "example_count": 3.0}, confusion_matrix=[[1]])
+    evaluation = Evaluation(
+        split="eval",
+        class_names=("a",),
+        overall=Slice(group="overall", value="", candidate=measured, baseline=None),
+        change_interval=None,
+        slices=(),
+        images=(),
+        blessed=True,
+        reasons=(),
+        refusals=(),
+    )
+    write_evaluation(evaluation, str(folder))
+
+
+def _push(
+    model: pathlib.Path,
+    shop: pathlib.Path,
+    blessed: int | None,
+    servable: int | None = 1,
+    card: bytes = b"{}",
+    mean_iou: float | None = 0.5,
+) -> standard_artifacts.PushedModel:
     candidate, blessing = standard_artifacts.Model(), standard_artifacts.ModelBlessing()
+    infra, model_card = standard_artifacts.InfraBlessing(), ModelCard()
     pushed, evaluation, examples = (
         standard_artifacts.PushedModel(),
         standard_artifacts.ModelEvaluation(),
         standard_artifacts.Examples(),
     )
-    evaluation.uri = str(model.parent / "evaluation")  # By default not there.
-    evaluation.set_string_custom_property(SPLIT_PROPERTY, "test")
+    evaluation.uri = str(shop.parent / "evaluation")
+    _write_evaluation(pathlib.Path(evaluation.uri), mean_iou)
     examples.set_string_custom_property("data_digest", "da7a")
-    candidate.uri = str(model)
+    candidate.uri, model_card.uri = str(model), str(shop.parent / "card")
+    pathlib.Path(model_card.uri).mkdir(parents=True, exist_ok=True)
+    for name in ("model_card.json", "model_card.html"):
+        pathlib.Path(model_card.uri, name).write_bytes(card)
+    if servable is not None:
+        infra.set_int_custom_property("blessed", servable)
     if blessed is not None:
         blessing.set_int_custom_property("blessed", blessed)
+    inputs = {"model": candidate, "model_blessing": blessing, "infra_blessing": infra, "card": model_card}
+    inputs |= {"evaluation": evaluation, "examples": examples}
     Pusher.EXECUTOR_SPEC.executor_class().Do(
-        {"model": [candidate], "model_blessing": [blessing], "evaluation": [evaluation], "examples": [examples]},
+        {name: [artifact] for name, artifact in inputs.items()},
         {"pushed_model": [pushed]},
         {"destination": str(shop), "trainer_digest": "c0de", "code_digest": "0"},
     )
@@ -544,7 +576,8 @@ def artifact(tmp_path: pathlib.Path) -> pathlib.Path:
 def test_component_pushes_a_blessed_model_and_notes_where(artifact: pathlib.Path, shop: pathlib.Path) -> None:
     pushed = _push(artifact, shop, blessed=1)
     [version] = versions(shop)
-    assert contents(version) == contents(artifact / "Format-Serving")
+    card = {f"assets.extra/model_card.{ending}": b"{}" for ending in ("json", "html")}
+    assert contents(version) == contents(artifact / "Format-Serving") | {"assets.extra": None} | card
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_string_custom_property("pushed_destination") == str(version)
     assert pushed.get_string_custom_property("pushed_version") == version.name
@@ -558,7 +591,6 @@ def test_component_records_where_the_model_comes_from(artifact: pathlib.Path, sh
     assert isinstance(record, Record)
     assert record.version == version.name and record.digest == tree_digest(version)
     assert (record.model_uri, record.blessed) == (str(artifact), True)
-    assert (record.mean_iou, record.split) == (None, "test")  # There is no evaluation.json.
     assert (record.data_digest, record.code_digest) == ("da7a", "c0de")
     assert (record.copy_of, record.rolled_back_from) == ("", "")
 
@@ -567,30 +599,16 @@ def test_component_records_where_the_model_comes_from(artifact: pathlib.Path, sh
 def test_component_records_what_the_evaluation_measured(
     artifact: pathlib.Path, shop: pathlib.Path, mean_iou: float | None
 ) -> None:
-    (artifact.parent / "evaluation").mkdir()
-    measured = Measured(metrics={"mean_iou": mean_iou, "example_count": 3.0}, confusion_matrix=[[1]])
-    evaluation = Evaluation(
-        split="eval",
-        class_names=("a",),
-        overall=Slice(group="overall", value="", candidate=measured, baseline=None),
-        change_interval=None,
-        slices=(),
-        images=(),
-        blessed=True,
-        reasons=(),
-        refusals=(),
-    )
-    write_evaluation(evaluation, str(artifact.parent / "evaluation"))
-    _push(artifact, shop, blessed=1)
+    _push(artifact, shop, blessed=1, mean_iou=mean_iou)
     record = read_record(versions(shop)[0])
     assert record is not None and (record.mean_iou, record.split) == (mean_iou, "eval")
 
 
-@pytest.mark.parametrize("blessed", [0, None], ids=["refused", "no verdict"])
-def test_component_pushes_nothing_that_is_not_blessed_and_notes_it(
-    artifact: pathlib.Path, shop: pathlib.Path, blessed: int | None
+@pytest.mark.parametrize(("blessed", "servable"), [(0, 1), (None, 1), (1, 0), (1, None), (0, 0)])
+def test_component_pushes_nothing_that_lacks_a_blessing_and_notes_it(
+    artifact: pathlib.Path, shop: pathlib.Path, blessed: int | None, servable: int | None
 ) -> None:
-    pushed = _push(artifact, shop, blessed)
+    pushed = _push(artifact, shop, blessed, servable)
     assert not shop.exists()
     assert pushed.get_int_custom_property("pushed") == 0
     assert not pushed.has_custom_property("pushed_destination")
@@ -602,6 +620,40 @@ def test_component_names_the_version_that_already_is_the_model(artifact: pathlib
     assert len(versions(shop)) == 1
     for name in ("pushed_destination", "pushed_version", "model_digest"):
         assert again.get_string_custom_property(name) == first.get_string_custom_property(name)
+
+
+def test_card_is_no_part_of_what_the_model_is(artifact: pathlib.Path, shop: pathlib.Path) -> None:
+    first = _push(artifact, shop, blessed=1, card=b"first")
+    again = _push(artifact, shop, blessed=1, card=b"second")
+    assert [again.get_int_custom_property("new_version"), len(versions(shop))] == [0, 1]
+    assert first.get_string_custom_property("model_digest") == again.get_string_custom_property("model_digest")
+    assert (versions(shop)[0] / "assets.extra/model_card.json").read_bytes() == b"first"
+
+
+def test_version_whose_card_was_removed_is_still_the_model(model: pathlib.Path, shop: pathlib.Path) -> None:
+    first = publish(model, shop, {"assets.extra/model_card.json": b"{}"})
+    (first.path / "assets.extra/model_card.json").unlink()
+    (first.path / "assets.extra").rmdir()
+    assert publish(model, shop) == Publication(first.path, first.digest, new=False)
+
+
+@pytest.mark.parametrize("name", ["model_card.json", "assets.extra/model_card.txt", "assets.extra/a/model_card.json"])
+def test_other_files_of_such_a_name_are_part_of_the_model(model: pathlib.Path, shop: pathlib.Path, name: str) -> None:
+    publish(model, shop)
+    (model / name).parent.mkdir(parents=True, exist_ok=True)
+    (model / name).write_text("x")
+    assert publish(model, shop).new
+
+
+def test_published_model_with_a_card_can_be_loaded(tmp_path: pathlib.Path, shop: pathlib.Path) -> None:
+    import tensorflow as tf  # Takes seconds, and only this test needs it.
+
+    module = tf.Module()
+    module.answer = tf.function(lambda: {"answer": tf.constant(42)}, input_signature=[])
+    tf.saved_model.save(module, str(tmp_path / "real"), signatures={"serving_default": module.answer})
+    published = publish(tmp_path / "real", shop, {"assets.extra/model_card.html": b"<p>"})
+    assert (published.path / "assets.extra/model_card.html").read_bytes() == b"<p>"
+    assert int(tf.saved_model.load(str(published.path)).signatures["serving_default"]()["answer"]) == 42
 
 
 def test_component_fails_where_the_blessed_artifact_holds_no_model(tmp_path: pathlib.Path, shop: pathlib.Path) -> None:
