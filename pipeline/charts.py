@@ -116,9 +116,9 @@ def steps(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def heat(share: float) -> Color:
-    """Returns the colour of a share, 0..1: from white to dark blue, and darker at once where little is worth seeing.
+    """Returns the colour of a share, 0..1: from white to dark blue, by its root.
 
-    Confusions are shares of a few hundredths; the root lifts them above what an eye takes for white.
+    Most confusions are a few hundredths, which by themselves an eye would take for white.
     """
     weight = math.sqrt(min(1.0, max(0.0, share)))
     red, green, blue = (round(255 + (end - 255) * weight) for end in _HEAT_END)

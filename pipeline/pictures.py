@@ -138,7 +138,9 @@ def read_pairs(examples: str, split: str, filenames: Iterable[str]) -> dict[str,
         return {}
     keys = {name: tf.io.FixedLenFeature([], tf.string) for name in (features.FILENAME, features.IMAGE, features.LABEL)}
     files = records.list_files([os.path.join(examples, f"Split-{split}", "*")])
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").map(lambda record: tf.io.parse_single_example(record, keys))
+    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").map(
+        lambda record: tf.io.parse_single_example(record, keys)
+    )
     chosen = dataset.filter(lambda record: tf.reduce_any(record[features.FILENAME] == tf.constant(wanted)))
     found: dict[str, tuple[bytes, bytes]] = {}
     for record in chosen.take(len(wanted)).as_numpy_iterator():
@@ -146,9 +148,7 @@ def read_pairs(examples: str, split: str, filenames: Iterable[str]) -> dict[str,
     return found
 
 
-def draw_all(
-    chosen: Mapping[str, "Sequence[ImageScore]"], examples: str, split: str, trained: str
-) -> Gallery:
+def draw_all(chosen: Mapping[str, "Sequence[ImageScore]"], examples: str, split: str, trained: str) -> Gallery:
     """Draws the chosen pictures with truth, prediction and errors.
 
     Args:

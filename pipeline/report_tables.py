@@ -17,13 +17,12 @@ MEASURES = {"iou": "IoU", "accuracy": "accuracy", "dice": "Dice", "boundary_iou"
 """Of a class: how the evaluation calls them, and how the report does."""
 
 TOTALS = {
-    "mean_iou": "mean IoU",
     "mean_dice": "mean Dice",
     "mean_boundary_iou": "mean boundary IoU",
     "mean_accuracy": "mean accuracy",
     "pixel_accuracy": "pixel accuracy",
 }
-"""Of the whole, in the same way."""
+"""Of the whole, beside the mean IoU, in the same way."""
 
 
 @dataclasses.dataclass(frozen=True)
