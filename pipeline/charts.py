@@ -11,6 +11,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 36
 _HEAT_END: Color = (8, 64, 129)
 """What a share of 1 looks like; 0 is white."""
 
+NOTHING, _MINUS = "\u2013", "\u2212"
+
 Point = tuple[float, float]
 """Right and down, in the units of the drawing."""
 
@@ -144,7 +146,17 @@ def to_hex(color: Color) -> str:
 
 def percent(share: float | None, places: int = 1) -> str:
     """Returns 0..1 as a percentage, a dash for None."""
-    return "–" if share is None else f"{100 * share:.{places}f} %"
+    return NOTHING if share is None else f"{100 * share:.{places}f} %"
+
+
+def score(value: float | None) -> str:
+    """Returns a measure with four decimals, a dash for None."""
+    return NOTHING if value is None else f"{value:.4f}"
+
+
+def points(change: float | None) -> str:
+    """Returns a change in hundredths with its sign, a dash for None."""
+    return NOTHING if change is None else f"{100 * change:+.2f}".replace("-", _MINUS)
 
 
 def shares(row: Sequence[int]) -> list[float | None]:

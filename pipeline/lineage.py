@@ -78,7 +78,7 @@ def read_lineage(metadata: str, pipeline: str, run: str) -> tuple[Execution, ...
     try:
         store = MetadataStore(config)
         context = store.get_context_by_type_and_name(_RUN_CONTEXT, run)
-    except errors.StatusError as error:
+    except (errors.StatusError, RuntimeError) as error:  # The latter is what its core raises.
         raise VocsegError(f"{metadata} cannot be read: {error}") from error
     if context is None:
         raise VocsegError(f"{metadata} does not know the run {run}.")
@@ -137,7 +137,7 @@ def _component(store: Any, execution: int, pipeline: str) -> str:
 
 
 def find_digest(properties: dict[str, str]) -> str:
-    """Returns the digest of code among an execution's properties: by itself, or within JSON, at any depth; "" if there is none."""
+    """Returns the digest of code among an execution's properties, by itself or within JSON; "" if there is none."""
     if digest := properties.get("code_digest"):
         return digest
     found = (_search(_parse(properties[name])) for name in ("custom_config", "eval_config") if properties.get(name))

@@ -1,7 +1,6 @@
 """`vocseg report`: one self-contained HTML file about a run, gathered from its record and what its components left."""
 
 import csv
-import dataclasses
 import json
 import logging
 import os
@@ -10,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.errors import VocsegError
-from pipeline import charts, console, lineage, pictures, report_tables, runs
+from pipeline import console, lineage, pictures, report_page, runs
 from pipeline.locations import check_writable, write_output
 
 if TYPE_CHECKING:
@@ -20,34 +19,7 @@ if TYPE_CHECKING:
 REPORT_FILE = "report.html"
 """In a run's folder."""
 
-_TEMPLATE = "report_template.html"
-_QUARANTINED = 20
 _Found = TypeVar("_Found")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Content:
-    """All that is shown. What could not be had is None or empty, and `missing` says why, by the section's name.
-
-    Attributes:
-        summary: the run's record.
-        config: its configuration: fields by stage.
-        evaluation: what the Evaluator found and decided.
-        history: the table of epochs: numbers by column, without what an epoch did not measure.
-        data: what was found in the data.
-        gallery: the pictures drawn.
-        executions: the lineage.
-        missing: why a section is empty: "history", "data", "pictures", "lineage" or "configuration".
-    """
-
-    summary: runs.Summary
-    config: dict[str, dict[str, Any]]
-    evaluation: "Evaluation"
-    history: list[dict[str, float]]
-    data: "Report | None"
-    gallery: pictures.Gallery
-    executions: tuple[lineage.Execution, ...]
-    missing: dict[str, str]
 
 
 def report(run: str | None, root: str, output: str | None) -> None:
@@ -67,7 +39,7 @@ def report(run: str | None, root: str, output: str | None) -> None:
         path = output or os.path.join(folder, summary.run, REPORT_FILE)
         if output:
             check_writable(output, "--output")
-        text = render(gather(summary, os.path.join(folder, summary.run)))
+        text = report_page.render(gather(summary, os.path.join(folder, summary.run)))
     write_output(path, text.encode(), "--output")
     print(f"report: {path}")
 
@@ -105,7 +77,7 @@ def has_evaluation(summary: runs.Summary) -> bool:
     return bool(folder) and os.path.isfile(os.path.join(str(folder), EVALUATION_FILE))
 
 
-def gather(summary: runs.Summary, folder: str) -> Content:
+def gather(summary: runs.Summary, folder: str) -> report_page.Content:
     """Reads all that is shown.
 
     Args:
@@ -135,7 +107,7 @@ def gather(summary: runs.Summary, folder: str) -> Content:
     def draw() -> pictures.Gallery:
         return pictures.draw_all(chosen, paths["examples"], evaluation.split, paths["trained"])
 
-    return Content(
+    return report_page.Content(
         summary=summary,
         config=attempt("configuration", lambda: _read_config(os.path.join(folder, runs.CONFIG_FILE)), {}),
         evaluation=evaluation,
@@ -180,66 +152,3 @@ def _read_data_report(path: str) -> "Report":
     from components.datasets import report as data_report
 
     return data_report.from_dict(json.loads(pathlib.Path(path).read_text()))
-
-
-def render(content: Content) -> str:
-    """Returns the report as HTML; whatever comes from the data is escaped."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "score": lambda value: "–" if value is None else f"{value:.4f}",
-        "points": lambda value: "–" if value is None else f"{100 * value:+.2f}".replace("-", "\u2212"),
-        "percent": charts.percent,
-        "seconds": console.seconds,
-        "hex": charts.to_hex,
-    }
-    evaluation = content.evaluation
-    overall, names = evaluation.overall, evaluation.class_names
-    matrix = overall.candidate.confusion_matrix
-    shown = report_tables.shown_classes(matrix)
-    best = report_tables.chosen_epoch(content.history)
-    drawn = [picture for group in content.gallery.groups.values() for picture in group]
-    return environment.get_template(_TEMPLATE).render(
-        content=content,
-        summary=content.summary,
-        evaluation=evaluation,
-        other_reasons=[reason for reason in evaluation.reasons if reason not in evaluation.refusals],
-        overall_images=overall.candidate.metrics.get("example_count"),
-        steps_have_memory=any("peak_memory_bytes" in step for step in content.summary.steps),
-        mean_iou=report_tables.compare(overall, "mean_iou"),
-        totals=report_tables.totals(evaluation),
-        measures=report_tables.MEASURES,
-        classes=report_tables.class_rows(evaluation),
-        matrix=report_tables.matrix_rows(matrix, names, shown),
-        shown_names=[names[number] for number in shown],
-        confusions=report_tables.largest_confusions(matrix, names),
-        slices=[(one, report_tables.compare(one, "mean_iou")) for one in evaluation.slices],
-        curves=draw_history(content.history, best),
-        best_epoch=best,
-        quarantined=content.data.quarantined[:_QUARANTINED] if content.data else [],
-        legend=[
-            (names[number], content.gallery.palette[number])
-            for number in sorted({number for picture in drawn for number in picture.classes})
-            if number < min(len(names), len(content.gallery.palette))
-        ],
-    )
-
-
-def draw_history(history: Sequence[dict[str, float]], marked: int | None) -> list[charts.Chart]:
-    """Returns the curves of loss and mean IoU, training and validation, as far as they were measured."""
-    found = []
-    for title, column in (("loss", "loss"), ("mean IoU", "mean_iou")):
-        curves = {
-            name: [(int(row["epoch"]), row[key]) for row in history if key in row]
-            for name, key in (("training", column), ("validation", f"val_{column}"))
-        }
-        if chart := charts.draw_curves(title, curves, marked):
-            found.append(chart)
-    return found

@@ -93,7 +93,7 @@ def _finite(measured: "Measured", key: str) -> float | None:
 
 
 def class_rows(evaluation: "Evaluation") -> list[ClassRow]:
-    """Returns a row a class: the largest fall of IoU first, the lowest IoU first where there is no baseline; unmeasured last."""
+    """Returns a row a class: the largest fall of IoU first, without a baseline the lowest IoU; unmeasured ones last."""
     rows = [
         ClassRow(name, {measure: compare(evaluation.overall, f"{measure}/{name}") for measure in MEASURES})
         for name in evaluation.class_names

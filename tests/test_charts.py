@@ -39,7 +39,7 @@ def test_what_is_not_finite_is_left_out_and_nothing_at_all_is_no_chart() -> None
 def test_one_epoch_stands_in_the_middle() -> None:
     chart = charts.draw_curves("loss", {"training": [(1, 0.0)]}, 1)
     assert chart is not None
-    assert chart.lines[0].points == ((259, 224),)
+    assert chart.lines[0].path == "259.0,224.0"
     assert [tick.text for tick in chart.x_ticks] == ["1"]
 
 
@@ -92,4 +92,6 @@ def test_shares_of_an_empty_row_are_none() -> None:
 
 def test_colours_and_shares_as_text() -> None:
     assert charts.to_hex((0, 15, 255)) == "#000fff"
-    assert (charts.percent(0.125), charts.percent(0.12345, 2), charts.percent(None)) == ("12.5 %", "12.35 %", "–")
+    assert (charts.score(0.5), charts.score(None)) == ("0.5000", "\u2013")
+    assert (charts.points(0.012), charts.points(-0.5), charts.points(None)) == ("+1.20", "\u221250.00", "\u2013")
+    assert (charts.percent(0.125), charts.percent(0.12345, 2), charts.percent(None)) == ("12.5 %", "12.35 %", charts.NOTHING)
