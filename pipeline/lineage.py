@@ -19,7 +19,7 @@ class ArtifactRef:
     Attributes:
         key: what it is to the execution, as in "examples".
         number: its id.
-        uri: its place, below the root where it lies there.
+        uri: its place, below the pipeline's folder of artifacts where it lies there.
     """
 
     key: str
@@ -82,10 +82,10 @@ def read_lineage(metadata: str, pipeline: str, run: str) -> tuple[Execution, ...
         raise VocsegError(f"{metadata} cannot be read: {error}") from error
     if context is None:
         raise VocsegError(f"{metadata} does not know the run {run}.")
-    return _read(store, context.id, pipeline, os.path.dirname(metadata))
+    return _read(store, context.id, pipeline, os.path.join(os.path.dirname(metadata), "artifacts", pipeline))
 
 
-def _read(store: Any, context: int, pipeline: str, root: str) -> tuple[Execution, ...]:
+def _read(store: Any, context: int, pipeline: str, folder: str) -> tuple[Execution, ...]:
     from ml_metadata.proto import metadata_store_pb2
 
     executions = sorted(store.get_executions_by_context(context), key=lambda execution: execution.id)
@@ -102,7 +102,7 @@ def _read(store: Any, context: int, pipeline: str, root: str) -> tuple[Execution
 
     def refs(execution: int, kind: int) -> tuple[ArtifactRef, ...]:
         return tuple(
-            ArtifactRef(e.path.steps[0].key, e.artifact_id, shorten(artifacts[e.artifact_id].uri, root))
+            ArtifactRef(e.path.steps[0].key, e.artifact_id, shorten(artifacts[e.artifact_id].uri, folder))
             for e in events
             if e.execution_id == execution and e.type == kind
         )
@@ -165,9 +165,9 @@ def _parse(text: str) -> Any:
         return None
 
 
-def shorten(uri: str, root: str) -> str:
-    """Returns a place as it stands below the root, or whole where it lies elsewhere."""
-    return os.path.relpath(uri, root) if uri.startswith(root.rstrip("/") + "/") else uri
+def shorten(uri: str, folder: str) -> str:
+    """Returns a place as it stands below a folder, or whole where it lies elsewhere."""
+    return uri.removeprefix(folder.rstrip("/") + "/")
 
 
 def _time(milliseconds: int) -> str:

@@ -30,7 +30,10 @@ class _Filled:
         self._contexts = {name: self.store.put_context_type(mlmd.ContextType(name=name)) for name in ("pipeline_run", "node")}
         self._artifact = self.store.put_artifact_type(mlmd.ArtifactType(name="Thing"))
         [self.examples, self.model] = self.store.put_artifacts(
-            [mlmd.Artifact(type_id=self._artifact, uri=uri) for uri in (f"{self.root}/artifacts/e/1", "/elsewhere/m/2")]
+            [
+                mlmd.Artifact(type_id=self._artifact, uri=uri)
+                for uri in (f"{self.root}/artifacts/{PIPELINE}/e/1", "/elsewhere/m/2")
+            ]
         )
 
     def run(self, name: str, state: "mlmd.Execution.State") -> None:
@@ -65,12 +68,12 @@ class _Filled:
         self.store.put_execution(execution, events, contexts)
 
 
-def test_run_has_its_executions_with_digests_and_places_below_the_root(tmp_path: pathlib.Path) -> None:
+def test_run_has_its_executions_with_digests_and_places(tmp_path: pathlib.Path) -> None:
     filled = _Filled(tmp_path / "metadata.sqlite")
     filled.run("first", mlmd.Execution.COMPLETE)
     gen, trainer = lineage.read_lineage(str(tmp_path / "metadata.sqlite"), PIPELINE, "first")
     assert (gen.component, gen.state, gen.code_digest, gen.data_digest) == ("ExampleGen", "complete", "c1", "d1")
-    assert (gen.inputs, gen.outputs) == ((), (ArtifactRef("examples", filled.examples, "artifacts/e/1"),))
+    assert (gen.inputs, gen.outputs) == ((), (ArtifactRef("examples", filled.examples, "e/1"),))
     assert (trainer.component, trainer.code_digest, trainer.data_digest) == ("Trainer", "c2", "")
     assert trainer.inputs == gen.outputs
     assert trainer.outputs == (ArtifactRef("model", filled.model, "/elsewhere/m/2"),)
@@ -119,6 +122,6 @@ def test_digest_is_found_within_json_within_json() -> None:
     assert lineage.find_digest({"code_digest": "own", "custom_config": metric}) == "own"
 
 
-def test_place_beside_the_root_stays_whole() -> None:
+def test_place_beside_the_folder_stays_whole() -> None:
     assert lineage.shorten("/a/root/b", "/a/root") == "b"
     assert lineage.shorten("/a/rooted/b", "/a/root") == "/a/rooted/b"

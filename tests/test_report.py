@@ -109,7 +109,7 @@ class _Reader(html.parser.HTMLParser):
 
 
 def _section(text: str, name: str) -> str:
-    return text.partition(f'<h2 id="{name}"')[2].partition("</section>")[0]
+    return text.partition(f'<h2 id="{name}"')[2].partition("</h2>")[2].partition("</section>")[0]
 
 
 # The page.
@@ -129,8 +129,9 @@ def test_verdict_comes_first_and_refusals_before_other_reasons() -> None:
 
 def test_blessed_model_is_said_to_be_blessed_and_where_it_went() -> None:
     pushed = Summary(run=RUN, pipeline="p", status="succeeded", pushed={"version": "17", "path": "m/17", "new": False})
-    verdict = _section(report_page.render(_content(evaluation=make_evaluation(blessed=True), summary=pushed)), "verdict")
-    assert "✓ Blessed" in verdict
+    text = report_page.render(_content(evaluation=make_evaluation(blessed=True), summary=pushed))
+    verdict = _section(text, "verdict")
+    assert "✓ Blessed" in text
     assert "refused" not in verdict
     assert "Pushed as version 17 (by an earlier run)." in verdict
     assert "No model was pushed." in report_page.render(_content())
