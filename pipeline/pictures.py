@@ -18,7 +18,6 @@ from components.features import Color
 
 if TYPE_CHECKING:
     from components.evaluation import ImageScore
-    from components.prediction import Model
 
 LONGEST_SIDE_PX = 320
 RIGHT, WRONG, VOID = 0, 1, 2
@@ -167,29 +166,36 @@ def draw_all(chosen: Mapping[str, "Sequence[ImageScore]"], examples: str, split:
     except FileNotFoundError as error:
         raise VocsegError(f"The pictures are gone: {error}") from error
     model = Model(pathlib.Path(trained))
+    answers = dict(zip(pairs, model.predict([encoded for encoded, _ in pairs.values()]), strict=True)) if pairs else {}
     groups = {
-        name: tuple(draw(score, *pairs[score.filename], model) for score in group if score.filename in pairs)
+        name: tuple(
+            draw(score, *pairs[score.filename], *answers[score.filename], model.palette)
+            for score in group
+            if score.filename in pairs
+        )
         for name, group in chosen.items()
     }
     return Gallery(groups, model.palette)
 
 
-def draw(score: "ImageScore", encoded: bytes, label: bytes, model: "Model") -> Drawn:
+def draw(
+    score: "ImageScore", encoded: bytes, label: bytes, mask: np.ndarray | None, error: str, palette: Sequence[Color]
+) -> Drawn:
     """Draws one picture.
 
     Args:
         score: what the evaluation says of it.
         encoded: the picture's file, JPEG or PNG.
         label: PNG of ids.
-        model: that predicts it.
+        mask: the prediction, uint8 [H, W], or None where the model refused the picture.
+        error: why it did, or "".
+        palette: colour of each class.
     """
     from components import preprocessing
 
     picture = PIL.Image.fromarray(preprocessing.decode_image(encoded).numpy())
-    truth_mask = PIL.Image.open(io.BytesIO(label))
     size = scaled_size(*picture.size)
-    truth = _shrink(truth_mask, size)
-    [(mask, error)] = model.predict([encoded])
+    truth = _shrink(PIL.Image.open(io.BytesIO(label)), size)
     prediction = None if mask is None else _shrink(PIL.Image.fromarray(mask), size)
     errors = None if prediction is None else error_map(truth, prediction)
     note = f"The model refused this picture: {error}" if mask is None else ""
@@ -200,8 +206,8 @@ def draw(score: "ImageScore", encoded: bytes, label: bytes, model: "Model") -> D
         score=score,
         size=size,
         image=_jpeg(picture.resize(size, PIL.Image.Resampling.LANCZOS)),
-        truth=_png(truth, mask_colors(model.palette)),
-        prediction="" if prediction is None else _png(prediction, mask_colors(model.palette)),
+        truth=_png(truth, mask_colors(palette)),
+        prediction="" if prediction is None else _png(prediction, mask_colors(palette)),
         error_map="" if errors is None else _png(errors, _ERROR_COLORS),
         wrong=None if errors is None else wrong_share(errors),
         classes=tuple(sorted(int(number) for number in present - {features.IGNORE_LABEL})),

@@ -26,14 +26,11 @@ class _Filled:
 
     def __init__(self, path: pathlib.Path) -> None:
         self.store = _store(path)
-        self.root = str(path.parent)
         self._contexts = {name: self.store.put_context_type(mlmd.ContextType(name=name)) for name in ("pipeline_run", "node")}
         self._artifact = self.store.put_artifact_type(mlmd.ArtifactType(name="Thing"))
+        below = f"{path.parent}/artifacts/{PIPELINE}"
         [self.examples, self.model] = self.store.put_artifacts(
-            [
-                mlmd.Artifact(type_id=self._artifact, uri=uri)
-                for uri in (f"{self.root}/artifacts/{PIPELINE}/e/1", "/elsewhere/m/2")
-            ]
+            [mlmd.Artifact(type_id=self._artifact, uri=uri) for uri in (f"{below}/e/1", "/elsewhere/m/2")]
         )
 
     def run(self, name: str, state: "mlmd.Execution.State") -> None:

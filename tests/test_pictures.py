@@ -1,5 +1,7 @@
 """Which pictures a report shows, and what it says of their pixels."""
 
+import base64
+import hashlib
 import io
 import pathlib
 
@@ -9,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from components import features
+from components.errors import VocsegError
 from components.evaluation import ImageScore
 from pipeline import pictures
 
@@ -95,21 +98,11 @@ def test_records_are_found_by_file_name(tmp_path: pathlib.Path) -> None:
         pictures.read_pairs(str(tmp_path), "eval", ["a.png"])
 
 
-class _Model:
-    """Stands for a SavedModel: predicts class 1, or refuses."""
-
-    palette = ((0, 0, 0), (0, 200, 0))
-
-    def __init__(self, error: str = "") -> None:
-        self._error = error
-
-    def predict(self, encoded: list[bytes]) -> list[tuple[np.ndarray | None, str]]:
-        return [(None, self._error) if self._error else (np.ones((4, 6), np.uint8), "") for _ in encoded]
+PALETTE = ((0, 0, 0), (0, 200, 0))
+MASK = np.ones((4, 6), np.uint8)
 
 
 def _decode(uri: str) -> PIL.Image.Image:
-    import base64
-
     return PIL.Image.open(io.BytesIO(base64.b64decode(uri.partition("base64,")[2])))
 
 
@@ -117,8 +110,8 @@ def test_picture_is_drawn_with_truth_prediction_and_errors() -> None:
     label = np.zeros((4, 6), np.uint8)
     label[:2] = 1
     label[3] = 255
-    digest = pictures.mask_digest(np.ones((4, 6), np.uint8))
-    drawn = pictures.draw(_score("a", digest=digest), _png(np.full((4, 6, 3), 90, np.uint8)), _png(label), _Model())
+    pair = (_png(np.full((4, 6, 3), 90, np.uint8)), _png(label))
+    drawn = pictures.draw(_score("a", digest=pictures.mask_digest(MASK)), *pair, MASK, "", PALETTE)
     assert (drawn.size, drawn.classes, drawn.wrong, drawn.note) == ((6, 4), (0, 1), 6 / 18, "")
     assert np.asarray(_decode(drawn.truth)).tolist() == label.tolist()
     assert _decode(drawn.prediction).convert("RGB").getpixel((0, 0)) == (0, 200, 0)
@@ -129,13 +122,37 @@ def test_picture_is_drawn_with_truth_prediction_and_errors() -> None:
 
 def test_picture_that_the_model_refuses_or_predicts_otherwise_says_so() -> None:
     pair = (_png(np.zeros((4, 6, 3), np.uint8)), _png(np.zeros((4, 6), np.uint8)))
-    refused = pictures.draw(_score("a"), *pair, _Model("too large"))
+    refused = pictures.draw(_score("a"), *pair, None, "too large", PALETTE)
     assert (refused.prediction, refused.error_map, refused.wrong, refused.classes) == ("", "", None, (0,))
     assert "too large" in refused.note
-    assert "not the same" in pictures.draw(_score("a", digest="0" * 64), *pair, _Model()).note
+    assert "not the same" in pictures.draw(_score("a", digest="0" * 64), *pair, MASK, "", PALETTE).note
 
 
 def test_digest_of_a_mask_is_that_of_its_size_and_ids() -> None:
-    import hashlib
-
     assert pictures.mask_digest(np.array([[1, 2, 3], [4, 5, 6]], np.uint8)) == hashlib.sha256(b"2x3:\1\2\3\4\5\6").hexdigest()
+
+
+def test_chosen_pictures_are_found_predicted_and_drawn(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Model:
+        palette = PALETTE
+
+        def __init__(self, folder: pathlib.Path) -> None:
+            assert folder == tmp_path / "trained"
+
+        def predict(self, encoded: list[bytes]) -> list[tuple[np.ndarray | None, str]]:
+            # The class is the picture's grey, by which a mix-up would show.
+            return [(np.asarray(PIL.Image.open(io.BytesIO(one)))[..., 0], "") for one in encoded]
+
+    monkeypatch.setattr("components.prediction.Model", Model)
+    _write_examples(tmp_path, ["a.png", "b.png"])
+    chosen = {"worst": (_score("b.png"), _score("gone.png")), "median": (), "best": (_score("a.png"),)}
+    gallery = pictures.draw_all(chosen, str(tmp_path), "test", str(tmp_path / "trained"))
+    assert _drawn_names(gallery) == {"worst": ["b.png"], "median": [], "best": ["a.png"]}
+    assert (gallery.groups["worst"][0].classes, gallery.groups["best"][0].classes) == ((1,), (0,))
+    assert [one.wrong for group in gallery.groups.values() for one in group] == [0.0, 0.0]
+    with pytest.raises(VocsegError, match="The pictures are gone"):
+        pictures.draw_all(chosen, str(tmp_path), "eval", str(tmp_path / "trained"))
+
+
+def _drawn_names(gallery: pictures.Gallery) -> dict[str, list[str]]:
+    return {name: [drawn.score.filename for drawn in group] for name, group in gallery.groups.items()}
