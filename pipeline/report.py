@@ -39,9 +39,22 @@ def report(run: str | None, root: str, output: str | None) -> None:
         path = output or os.path.join(folder, summary.run, REPORT_FILE)
         if output:
             check_writable(output, "--output")
-        text = report_page.render(gather(summary, os.path.join(folder, summary.run)))
-    write_output(path, text.encode(), "--output")
+        content = make(summary, os.path.join(folder, summary.run))
+    write_output(path, content, "--output")
     print(f"report: {path}")
+
+
+def make(summary: runs.Summary, folder: str) -> bytes:
+    """Returns the report's file; a name that is no Unicode, as files may have, is shown with its bytes.
+
+    Args:
+        summary: the run's record.
+        folder: the run's.
+
+    Raises:
+        VocsegError: see `gather`.
+    """
+    return report_page.render(gather(summary, folder)).encode(errors="backslashreplace")
 
 
 def choose_run(summaries: Sequence[runs.Summary], name: str | None, root: str) -> runs.Summary:

@@ -79,13 +79,13 @@ def _write(summary: runs.Summary, folder: pathlib.Path, copy: str | None) -> Non
 
 def _report(summary: runs.Summary, folder: pathlib.Path, view: console.RunView) -> None:
     """Writes the report of a run that has succeeded, which it also has where there can be no report."""
-    from pipeline import report, report_page
+    from pipeline import report
 
     path = folder / report.REPORT_FILE
     view.start("report")
     started = time.monotonic()
     try:
-        write_file(str(path), report_page.render(report.gather(summary, str(folder))).encode())
+        write_file(str(path), report.make(summary, str(folder)))
     except Exception as error:
         traceback.print_exc()  # Into the log.
         view.end("failed", time.monotonic() - started)

@@ -243,6 +243,13 @@ def test_report_comes_without_what_is_gone_and_says_so(tmp_path: pathlib.Path) -
     assert "Not blessed" in text
 
 
+def test_file_name_that_is_no_unicode_does_not_stop_it(tmp_path: pathlib.Path) -> None:
+    summary = _write_run(tmp_path)
+    quarantined = [{"split": "train", "key": "k", "file": "caf\udce9.png", "reason": "r", "cause": "bad"}]
+    pathlib.Path(summary.paths["data report"]).write_text(json.dumps(_DATA | {"quarantined": quarantined}))
+    assert rb"caf\udce9.png" in report.make(summary, str(tmp_path / "runs" / RUN))
+
+
 def test_epoch_without_validation_leaves_gaps(tmp_path: pathlib.Path) -> None:
     (tmp_path / "h.csv").write_text("epoch,loss,val_loss\n1,2.5,\n2,1.5,nan\n")
     history = report.read_history(str(tmp_path / "h.csv"))
