@@ -1,7 +1,5 @@
 """An evaluation of three classes, made by hand."""
 
-import dataclasses
-
 from components.evaluation import OVERALL, Evaluation, ImageScore, Measured, Slice
 
 NAMES = ("background", "cat", "<script>alert(1)</script>")
@@ -50,8 +48,3 @@ def make_evaluation(baseline: bool = True, blessed: bool = False) -> Evaluation:
         reasons=(floor,) if blessed else (floor, fall),
         refusals=() if blessed else (fall,),
     )
-
-
-def without_images(evaluation: Evaluation) -> Evaluation:
-    """Returns the same without pictures."""
-    return dataclasses.replace(evaluation, images=())
