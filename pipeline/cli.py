@@ -82,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_root(runs)
     _finish(runs, _runs)
 
+    report = commands.add_parser("report", help="write one HTML file about a run: verdict, scores, pictures, lineage")
+    report.add_argument("run", metavar="RUN", nargs="?", help="its name (default: the newest that has an evaluation)")
+    report.add_argument("--output", metavar="FILE", help="the HTML (default: report.html in the run's folder)")
+    _add_root(report)
+    _finish(report, _report)
+
     data = commands.add_parser("data", help="check a data set, describe it, draw it")
     of_data = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
     check = of_data.add_parser("check", help="read it all, and tell what was found; exits with 3 where it is not clean")
@@ -307,6 +313,13 @@ def _runs(arguments: argparse.Namespace) -> int:
         return 0
     width = None if sys.stdout.isatty() else 10_000  # A table is no wider than it need be; a file has no edge to cut it at.
     rich.console.Console(width=width, emoji=False).print(console.runs_table(found))
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from pipeline.report import report
+
+    report(arguments.run, arguments.root, arguments.output)
     return 0
 
 

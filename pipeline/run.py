@@ -13,7 +13,7 @@ from components.code_digest import code_digest
 from components.datasets import fake_voc, files, spans
 from components.errors import VocsegError
 from pipeline import console, runs
-from pipeline.locations import Locations, locate
+from pipeline.locations import Locations, locate, write_file
 from pipeline_config import PipelineConfig, to_json
 
 if TYPE_CHECKING:
@@ -63,11 +63,35 @@ def run(
         finally:
             summary.seconds = round(time.monotonic() - started, 1)
             summary.peak_memory_bytes = runs.peak_memory_bytes()
-            for path in (folder / runs.SUMMARY_FILE, pathlib.Path(summary_path) if summary_path else None):
-                if path:
-                    runs.write(summary, path)
+            _write(summary, folder, summary_path)
+        _report(summary, folder, view)
+        _write(summary, folder, summary_path)
         console.show_result(view.console, summary)
     return summary
+
+
+def _write(summary: runs.Summary, folder: pathlib.Path, copy: str | None) -> None:
+    for path in (folder / runs.SUMMARY_FILE, pathlib.Path(copy) if copy else None):
+        if path:
+            runs.write(summary, path)
+
+
+def _report(summary: runs.Summary, folder: pathlib.Path, view: console.RunView) -> None:
+    """Writes the report of a run that has succeeded, which it also has where there can be no report."""
+    from pipeline import report
+
+    path = folder / report.REPORT_FILE
+    view.start("report")
+    started = time.monotonic()
+    try:
+        write_file(str(path), report.make(summary, str(folder)))
+    except Exception as error:
+        traceback.print_exc()  # Into the log.
+        view.end("failed", time.monotonic() - started)
+        view.console.print(f"There is no report of this run: {console.shorten(error)}", markup=False)
+        return
+    view.end("written", time.monotonic() - started)
+    summary.paths["report"] = str(path)
 
 
 def check_span(data: str, span: str) -> None:
@@ -138,7 +162,8 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
     from pipeline import datasets, runners  # Takes seconds, and prints: not before the output is redirected.
 
     def note(step: "Step") -> None:
-        summary.steps.append({"name": step.name, "status": step.status, "seconds": round(step.seconds, 2)})
+        cost = {"seconds": round(step.seconds, 2), "peak_memory_bytes": runs.peak_memory_bytes()}
+        summary.steps.append({"name": step.name, "status": step.status, **cost})
         if step.name == "Trainer" and step.status != "failed":  # Its artifacts are published.
             training_state.remove_finished(locations.unfinished)
         view.end(step.status, step.seconds)
@@ -209,6 +234,7 @@ def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step
         "trained": path_utils.serving_model_path(steps["Trainer"].outputs["model"][0].uri),
         "metadata": locations.metadata,
         "models": locations.models,
+        "examples": steps["ExampleGen"].outputs["examples"][0].uri,
         "evaluation": evaluation.uri,
         "model card": os.path.join(steps["ModelCardGen"].outputs["card"][0].uri, card_files.HTML_FILE),
         "quarantine": os.path.join(quarantine, QUARANTINE_FILE),

@@ -26,7 +26,8 @@ class Summary:
         pid: of the process.
         process_started: when it was started, in ticks since boot: numbers of processes come again.
         seconds: from start to end.
-        steps: name, status (run, cached, resolved, failed) and seconds of each component, in order.
+        steps: name, status (run, cached, resolved, failed) and seconds of each component, in order, and peak_memory_bytes, the
+            process's largest so far.
         metrics: of the candidate on the evaluated split; None for a class that does not occur.
         baseline: the same of the baseline, or None.
         verdict: blessed (bool), servable (bool; of a model that is not blessed False, as it is not tried), split, reasons,
@@ -37,8 +38,8 @@ class Summary:
         quarantined: number of those that are not used.
         near_duplicates: number of pairs of pictures in two splits that look alike.
         unfinished: number of interrupted trainings, of other data, code or settings, that are kept.
-        paths: log, metadata, trained (the candidate's SavedModel), models, evaluation, model card, quarantine, data report,
-            tensorboard, history (a row an epoch), picture; unfinished, if there are any.
+        paths: log, metadata, trained (the candidate's SavedModel), models, examples, evaluation, model card, quarantine, data
+            report, tensorboard, history (a row an epoch), picture, report; unfinished, if there are any.
         peak_memory_bytes: of the process, or of its largest child.
         error: why it failed.
     """

@@ -631,7 +631,7 @@ def test_card_is_no_part_of_what_the_model_is(artifact: pathlib.Path, shop: path
 
 
 def test_version_whose_card_was_removed_is_still_the_model(model: pathlib.Path, shop: pathlib.Path) -> None:
-    first = publish(model, shop, {"assets.extra/model_card.json": b"{}"})
+    first = publish(model, shop, extras={"assets.extra/model_card.json": b"{}"})
     (first.path / "assets.extra/model_card.json").unlink()
     (first.path / "assets.extra").rmdir()
     assert publish(model, shop) == Publication(first.path, first.digest, new=False)
@@ -651,7 +651,7 @@ def test_published_model_with_a_card_can_be_loaded(tmp_path: pathlib.Path, shop:
     module = tf.Module()
     module.answer = tf.function(lambda: {"answer": tf.constant(42)}, input_signature=[])
     tf.saved_model.save(module, str(tmp_path / "real"), signatures={"serving_default": module.answer})
-    published = publish(tmp_path / "real", shop, {"assets.extra/model_card.html": b"<p>"})
+    published = publish(tmp_path / "real", shop, extras={"assets.extra/model_card.html": b"<p>"})
     assert (published.path / "assets.extra/model_card.html").read_bytes() == b"<p>"
     assert int(tf.saved_model.load(str(published.path)).signatures["serving_default"]()["answer"]) == 42
 
