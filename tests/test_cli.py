@@ -551,10 +551,12 @@ def test_predict_with_missing_pictures_says_which(
     assert not (tmp_path / "out").exists()
 
 
-def test_predict_with_a_folder_for_a_picture_names_it(
-    capsys: pytest.CaptureFixture, version: pathlib.Path, picture: pathlib.Path
+def test_predict_with_a_folder_without_pictures_names_it(
+    capsys: pytest.CaptureFixture, version: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    assert "in" in _error(capsys, "predict", "--model", version, picture.parent, "--out", "out")
+    (tmp_path / "empty").mkdir()
+    message = _error(capsys, "predict", "--model", version, "empty", "--out", "out")
+    assert "The folder empty names no pictures" in message
 
 
 @pytest.mark.parametrize("out", ["in/a.jpg", "in/a.jpg/below", "/proc/nowhere"])

@@ -1,0 +1,110 @@
+"""Which pictures a command line names: files, folders, patterns and lists, and where below a folder their results go."""
+
+import glob
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+
+from components.errors import VocsegError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+"""Of pictures in folders and patterns, in small or capital letters."""
+
+LIST = "-"
+"""Stands for a list of paths on the standard input."""
+
+Places = dict[pathlib.Path, pathlib.PurePath]
+"""For each picture, the path of its results below the output folder, without suffix."""
+
+
+def find_pictures(names: Sequence[str], listed: Iterable[bytes], out: pathlib.Path) -> Places:
+    """Finds the pictures that are meant; one that is named twice comes once.
+
+    A file's results are named as it is. Those of a folder, a pattern or a list keep their path below it, so that equal names in
+    two folders do not clash: below the folder, the pattern's part without wildcards, or what all paths of the list have in
+    common; of several such, below what all of them have in common.
+
+    Args:
+        names: files, folders (with all below them, except links to folders and what is hidden), patterns as of the shell with
+            `**` for any folders, or "-".
+        listed: the lines of the list; read only if "-" is among the names. Its files need not exist.
+        out: where results go; if it lies inside a folder or pattern, what is in it are earlier results, and no pictures.
+
+    Returns:
+        In the order of the names, sorted within each.
+
+    Raises:
+        VocsegError: there is nothing where a name says, or no pictures in it.
+    """
+    missing = [name for name in names if name != LIST and not _is_pattern(name) and not os.path.exists(name)]
+    if missing:
+        raise VocsegError(f"There is no file {missing[0]}" + (f", nor {len(missing) - 1} others." if missing[1:] else "."))
+    found: dict[str, pathlib.Path] = {}  # By absolute path.
+    alone: set[str] = set()
+    bases: list[str] = []
+    for name in dict.fromkeys(names):
+        base, paths = _expand(name, listed, os.path.abspath(out))
+        keyed = {os.path.abspath(path): path for path in paths}
+        found |= {key: path for key, path in keyed.items() if key not in found}
+        if base is None:
+            alone.update(keyed)
+        else:
+            bases.append(base)
+    common = os.path.commonpath(bases) if bases else ""
+    places = {key: path.name if key in alone else os.path.relpath(key, common) for key, path in found.items()}
+    return {path: pathlib.PurePath(places[key]).with_suffix("") for key, path in found.items()}
+
+
+def _expand(name: str, listed: Iterable[bytes], out: str) -> tuple[str | None, list[pathlib.Path]]:
+    """Returns the folder below which a name's pictures lie, None for a file; and the pictures."""
+    if name == LIST:
+        found = [pathlib.Path(os.fsdecode(line.rstrip(b"\r\n"))) for line in listed if line.strip()]
+        base = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in found]) if found else None
+        what = "The list on the standard input"
+    elif os.path.isdir(name) or _is_pattern(name):
+        matches: Iterable[str]
+        if os.path.isdir(name):
+            base, matches, what = os.path.abspath(name), _walk(name), f"The folder {name}"
+        else:
+            matches = filter(os.path.isfile, glob.iglob(name, recursive=True))
+            base, what = os.path.abspath(_fixed_part(name)), f"The pattern {name}"
+        results = out + os.sep if out != base else "\0"  # Nothing's path begins with the latter.
+        found = [pathlib.Path(path) for path in sorted(matches) if _is_picture(path)]
+        found = [path for path in found if not os.path.abspath(path).startswith(results)]
+    else:
+        return None, [pathlib.Path(name)]
+    if not found:
+        raise VocsegError(f"{what} names no pictures; expected {', '.join(sorted(SUFFIXES))}.")
+    return base, found
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """Yields the files in a folder and all below it, but for hidden folders and links to folders.
+
+    Raises:
+        VocsegError: a folder cannot be listed.
+    """
+
+    def fail(error: OSError) -> None:
+        raise VocsegError(f"The folder {error.filename} cannot be listed: {error.strerror}.") from error
+
+    for here, folders, files in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (os.path.join(here, name) for name in files)
+
+
+def _is_picture(path: str) -> bool:
+    name = os.path.basename(path)
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+
+
+def _is_pattern(name: str) -> bool:
+    """Tells a pattern; a file or folder that has such a name is itself."""
+    return glob.has_magic(name) and not os.path.exists(name)
+
+
+def _fixed_part(pattern: str) -> str:
+    """Returns the folder of a pattern that is before all wildcards."""
+    parts = pathlib.PurePath(pattern).parts
+    fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    return os.path.join(*parts[:fixed]) if fixed else "."
