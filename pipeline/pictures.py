@@ -68,9 +68,9 @@ def _expand(name: str, listed: Iterable[bytes], out: str) -> tuple[str | None, l
         else:
             matches = filter(os.path.isfile, glob.iglob(name, recursive=True))
             base, what = os.path.abspath(_fixed_part(name)), f"The pattern {name}"
-        results = out + os.sep if out != base else "\0"  # Nothing's path begins with the latter.
         found = [pathlib.Path(path) for path in sorted(matches) if _is_picture(path)]
-        found = [path for path in found if not os.path.abspath(path).startswith(results)]
+        if _is_below(out, base):
+            found = [path for path in found if not _is_below(os.path.abspath(path), out)]
     else:
         return None, [pathlib.Path(name)]
     if not found:
@@ -96,6 +96,11 @@ def _walk(folder: str) -> Iterator[str]:
 def _is_picture(path: str) -> bool:
     name = os.path.basename(path)
     return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """Tells whether an absolute path lies in a folder, however deep; the folder itself does not."""
+    return path != folder and path.startswith(os.path.join(folder, ""))
 
 
 def _is_pattern(name: str) -> bool:
