@@ -72,12 +72,12 @@ def predict(folder: pathlib.Path | None, names: Sequence[str], out: pathlib.Path
     """
     folder = folder or newest_model(root)
     places = find_pictures(names, sys.stdin.buffer if LIST in names else (), out)
-    if options.json not in (None, "-"):
-        check_writable(options.json, "--json")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise VocsegError(f"--out: the folder {out} cannot be made: {error.strerror}. Give another one.") from error
+    if options.json not in (None, "-"):
+        check_writable(options.json, "--json")
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # TensorFlow's own complaint of each bad picture: ours says more.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\..*")  # Of Python's age; TensorFlow's import.
     from components.prediction import Method, Model, output_paths, predict_files, to_record
@@ -143,14 +143,31 @@ def _json_lines(path: str | None) -> Iterator[Write]:
         yield lambda record: print(json.dumps(record), flush=True)
         return
     partial = pathlib.Path(path).with_name(f".{pathlib.Path(path).name}.{uuid.uuid4().hex[:8]}")
+    with _naming(path):
+        file = partial.open("w")
+
+    def write(record: dict[str, Any]) -> None:
+        with _naming(path):
+            print(json.dumps(record), file=file)
+
     try:
-        with partial.open("w") as file:
-            yield lambda record: print(json.dumps(record), file=file)
-        os.replace(partial, path)
+        yield write
+        with _naming(path):
+            file.close()
+            os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            file.close()
+        partial.unlink(missing_ok=True)  # After an error or an interrupt.
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Makes of an error of writing the JSON file one that names it."""
+    try:
+        yield
     except OSError as error:
         raise VocsegError(f"--json: {path} cannot be written: {error.strerror}. Give another path.") from error
-    finally:
-        partial.unlink(missing_ok=True)  # After an error or an interrupt.
 
 
 def _table(pixels: Counter[str], class_names: Sequence[str], pictures: int) -> rich.table.Table:

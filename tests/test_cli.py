@@ -621,8 +621,8 @@ def test_predict_writes_a_json_line_a_picture_with_boxes_also_for_bad_ones(
 ) -> None:
     bad = picture.with_name("bad.png")
     bad.write_bytes(b"")
-    assert main(["predict", "--model", str(version), "in", "--out", "out", "--json", "found.jsonl"]) == 1
-    first, second = map(json.loads, (tmp_path / "found.jsonl").read_text().splitlines())
+    assert main(["predict", "--model", str(version), "in", "--out", "out", "--json", "out/found.jsonl"]) == 1
+    first, second = map(json.loads, (tmp_path / "out" / "found.jsonl").read_text().splitlines())
     (box,) = first.pop("boxes")
     assert first == {
         "image": "in/a.jpg",
@@ -637,7 +637,7 @@ def test_predict_writes_a_json_line_a_picture_with_boxes_also_for_bad_ones(
     assert box == {"class": "red", "left": 0, "top": 0, "right": 7, "bottom": 5, "area": 35}
     assert (second["image"], second["mask"], second["boxes"]) == ("in/bad.png", None, [])
     assert second["error"] and f"in/bad.png: {second['error']}" in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.jsonl", "in", "out"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a_overlay.png", "found.jsonl"]
 
 
 def test_predict_with_json_to_standard_output_writes_nothing_else_there(version: pathlib.Path, picture: pathlib.Path) -> None:

@@ -422,6 +422,9 @@ CODE = {
     "components.pusher": {"Pusher"},
     "components.datasets.fake_voc": set(),
     "components.prediction": set(),
+    "components.regions": set(),
+    "components.tiles": set(),
+    "components.views": set(),
 }
 """The steps that a change in a module's code concerns."""
 
