@@ -1,10 +1,12 @@
 """What the Evaluator found and decided, as one JSON file in the Evaluation artifact: report, model card and checks read it."""
 
 import dataclasses
+import hashlib
 import json
 import os
 from typing import Any
 
+import numpy as np
 from tfx.dsl.io import fileio
 
 EVALUATION_FILE = "evaluation.json"
@@ -53,13 +55,18 @@ class ImageScore:
         filename: the record's `image/filename`.
         mean_iou: of the candidate on this picture alone, 0..1, or None where all of it is void.
         baseline_mean_iou: of the baseline, or None.
-        mask_sha256: of the candidate's mask: hex digest of "<height>x<width>:" and the ids as bytes, row by row.
+        mask_sha256: of the candidate's mask, see `mask_digest`.
     """
 
     filename: str
     mean_iou: float | None
     baseline_mean_iou: float | None
     mask_sha256: str
+
+
+def mask_digest(ids: np.ndarray) -> str:
+    """Returns the hex SHA-256 of "<height>x<width>:" and the ids, uint8 [H, W], row by row."""
+    return hashlib.sha256(f"{ids.shape[0]}x{ids.shape[1]}:".encode() + np.ascontiguousarray(ids).tobytes()).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

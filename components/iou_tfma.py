@@ -4,7 +4,6 @@ Keys are plain, so that whoever reads TFMA's files finds them (those of TFMA's o
 """
 
 import dataclasses
-import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +16,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types
 
 from components import boundary, features, image_scores, iou, progress, resampling
-from components.evaluation import ImageScore
+from components.evaluation import ImageScore, mask_digest
 
 MASK_KEY = "mask"
 ERROR_KEY = "error"
@@ -92,11 +91,6 @@ def measure(label: bytes, mask: bytes, num_classes: int) -> ImageMeasures:
     matrix = iou.confusion_matrix(truth, prediction, num_classes)
     counts = boundary.boundary_counts(truth, prediction, num_classes)
     return ImageMeasures(matrix, counts, mask_digest(prediction))
-
-
-def mask_digest(ids: np.ndarray) -> str:
-    """Returns the hex SHA-256 of "<height>x<width>:" and the ids, uint8 [H, W], row by row."""
-    return hashlib.sha256(f"{ids.shape[0]}x{ids.shape[1]}:".encode() + np.ascontiguousarray(ids).tobytes()).hexdigest()
 
 
 def _computations(

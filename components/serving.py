@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -40,6 +40,7 @@ class Server(tf.Module):
         return {
             "serving_default": self.serve_images.get_concrete_function(),
             "serving_examples": self.serve_examples.get_concrete_function(),
+            "serving_scores": self.serve_scores.get_concrete_function(),
             "logits": self.logits.get_concrete_function(),
         }
 
@@ -51,16 +52,36 @@ class Server(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
     def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoded pictures, string [N], to `mask`, string [N] (PNG of ids) and `error`, string [N] ("" where good)."""
-        return self._predict(images, self._serving.max_megapixels * 1_000_000)
+        found, errors = self._predict(images, self._serving.max_megapixels * 1_000_000, lambda *one: [best_classes(*one)])
+        return {"mask": found[0], "error": errors}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
+    def serve_scores(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The same with `score`, string [N]: a grey PNG, the probability of each pixel's class, 0..255 for 0..1."""
+        found, errors = self._predict(images, self._serving.max_megapixels * 1_000_000, best_classes_with_scores, 2)
+        return {"mask": found[0], "score": found[1], "error": errors}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same from serialised tf.Examples with an `image`; of any size that ExampleGen lets pass."""
         parsed = tf.io.parse_example(examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
-        return self._predict(parsed[features.IMAGE], features.MAX_PIXELS)
+        found, errors = self._predict(parsed[features.IMAGE], features.MAX_PIXELS, lambda *one: [best_classes(*one)])
+        return {"mask": found[0], "error": errors}
 
-    def _predict(self, images: tf.Tensor, max_pixels: int) -> dict[str, tf.Tensor]:
-        """Decodes each picture in a tf.data pipeline that drops the unreadable ones, then fills in the answers by index."""
+    def _predict(
+        self, images: tf.Tensor, max_pixels: int, read: Callable[..., Sequence[tf.Tensor]], planes: int = 1
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Decodes each picture in a tf.data pipeline that drops the unreadable ones, then fills in the answers by index.
+
+        Args:
+            images: string [N].
+            max_pixels: larger pictures are unreadable.
+            read: from logits float [H, W, C] and the picture's own height and width to its planes, uint8 [height, width] each.
+            planes: how many there are.
+
+        Returns:
+            A list of planes, string [N] each, PNGs; and the errors, string [N].
+        """
         count = tf.shape(images, out_type=tf.int64)[0]
         readable = (
             tf.data.Dataset.from_tensor_slices(images)
@@ -69,13 +90,15 @@ class Server(tf.Module):
             .ignore_errors()
             .batch(self._serving.micro_batch_size)
         )
-        found = tf.fill([count], "")
+        found = [tf.fill([count], "") for _ in range(planes)]
         errors = tf.fill([count], UNREADABLE)
         for index, batch, heights, widths in iter(untuned(readable)):
-            encoded = self._masks(self._call(preprocessing.scale_image(batch)), heights, widths)
-            found = tf.tensor_scatter_nd_update(found, index[:, tf.newaxis], encoded)
-            errors = tf.tensor_scatter_nd_update(errors, index[:, tf.newaxis], tf.zeros_like(encoded))
-        return {"mask": found, "error": errors}
+            encoded = self._encode(self._call(preprocessing.scale_image(batch)), heights, widths, read, planes)
+            found = [
+                tf.tensor_scatter_nd_update(plane, index[:, tf.newaxis], new) for plane, new in zip(found, encoded, strict=True)
+            ]
+            errors = tf.tensor_scatter_nd_update(errors, index[:, tf.newaxis], tf.zeros_like(encoded[0]))
+        return found, errors
 
     def _decode(self, index: tf.Tensor, encoded: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, ...]:
         """Returns the index, uint8 [height_px, width_px, 3], and the picture's own height and width."""
@@ -83,12 +106,19 @@ class Server(tf.Module):
         shape = tf.shape(image)
         return index, preprocessing.resize_image(image, self._transform), shape[0], shape[1]
 
-    def _masks(self, logits: tf.Tensor, heights: tf.Tensor, widths: tf.Tensor) -> tf.Tensor:
-        """Logits [B, H, W, C] and the pictures' sizes int [B] to PNGs, string [B], one picture at a time."""
+    def _encode(
+        self,
+        logits: tf.Tensor,
+        heights: tf.Tensor,
+        widths: tf.Tensor,
+        read: Callable[..., Sequence[tf.Tensor]],
+        planes: int,
+    ) -> list[tf.Tensor]:
+        """Logits [B, H, W, C] and the pictures' sizes int [B] to each plane's PNGs, string [B], one picture at a time."""
         return tf.map_fn(
-            lambda one: tf.io.encode_png(best_classes(*one)[..., tf.newaxis]),
+            lambda one: [tf.io.encode_png(plane[..., tf.newaxis]) for plane in read(*one)],
             (logits, heights, widths),
-            fn_output_signature=tf.string,
+            fn_output_signature=[tf.string] * planes,
             parallel_iterations=1,
         )
 
@@ -107,6 +137,36 @@ def best_classes(logits: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.T
     Returns:
         uint8 [height, width].
     """
+    return _by_strips(logits, height, width, lambda mixed: [_ids(mixed)], 1)[0]
+
+
+def best_classes_with_scores(logits: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> list[tf.Tensor]:
+    """Returns the ids of `best_classes` and their probabilities, both uint8 [height, width]; 255 is a probability of 1."""
+    return _by_strips(logits, height, width, decide, 2)
+
+
+def decide(logits: tf.Tensor) -> list[tf.Tensor]:
+    """Takes the best class of each pixel, and its probability by softmax.
+
+    Args:
+        logits: float32 [H, W, C].
+
+    Returns:
+        Ids, uint8 [H, W], and probabilities, uint8 [H, W], 0..255 for 0..1.
+    """
+    best = tf.reduce_max(logits, axis=-1, keepdims=True)
+    probability = 1.0 / tf.reduce_sum(tf.exp(logits - best), axis=-1)
+    return [_ids(logits), tf.cast(tf.round(255.0 * probability), tf.uint8)]
+
+
+def _ids(logits: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
+
+
+def _by_strips(
+    logits: tf.Tensor, height: tf.Tensor, width: tf.Tensor, read: Callable[[tf.Tensor], list[tf.Tensor]], planes: int
+) -> list[tf.Tensor]:
+    """Resizes logits bilinearly, a strip of rows at a time, and reads planes, uint8 [rows, width] each, from each strip."""
     rows_in = tf.shape(logits)[0]
     wide = tf.image.resize(logits, tf.stack([rows_in, width]))  # [H, width, C]
     scale = tf.cast(rows_in, tf.float32) / tf.cast(height, tf.float32)
@@ -116,15 +176,14 @@ def best_classes(logits: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.T
     below = tf.minimum(above + 1, rows_in - 1)
     fraction = (position - tf.floor(position))[:, tf.newaxis, tf.newaxis]
 
-    def strip(start: tf.Tensor) -> tf.Tensor:
+    def strip(start: tf.Tensor) -> list[tf.Tensor]:
         rows = tf.minimum(start + tf.range(_STRIP_ROWS), height - 1)  # The last strip repeats the last row; cut off below.
         top, bottom = tf.gather(wide, tf.gather(above, rows)), tf.gather(wide, tf.gather(below, rows))
-        mixed = top + (bottom - top) * tf.gather(fraction, rows)  # [strip, width, C]
-        return tf.cast(tf.argmax(mixed, axis=-1, output_type=tf.int32), tf.uint8)
+        return read(top + (bottom - top) * tf.gather(fraction, rows))  # [strip, width, C]
 
     starts = tf.range(0, height, _STRIP_ROWS)
-    strips = tf.map_fn(strip, starts, fn_output_signature=tf.uint8, parallel_iterations=1)
-    return tf.reshape(strips, tf.stack([-1, width]))[:height]
+    strips = tf.map_fn(strip, starts, fn_output_signature=[tf.uint8] * planes, parallel_iterations=1)
+    return [tf.reshape(plane, tf.stack([-1, width]))[:height] for plane in strips]
 
 
 def check_header(encoded: tf.Tensor, limit: int) -> tf.Tensor:
@@ -187,6 +246,8 @@ def save(
         "ignore_label": features.IGNORE_LABEL,
         "height_px": transform.height_px,
         "width_px": transform.width_px,
+        "resize_method": transform.resize_method,
+        "max_megapixels": serving.max_megapixels,
     }
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(json.dumps(metadata, indent=1))

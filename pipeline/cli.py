@@ -125,10 +125,21 @@ def _parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="list the pushed versions; go back to an earlier one, remove old ones")
     _add_models_arguments(models)
 
-    predict = commands.add_parser("predict", help="masks and overlays for pictures")
-    predict.add_argument("images", nargs="+", metavar="IMAGE", type=pathlib.Path)
+    predict = commands.add_parser("predict", help="masks, overlays and boxes for pictures")
+    predict.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="files, folders, quoted patterns, or - for paths, one a line, on standard input",
+    )
     predict.add_argument("--model", metavar="DIR", type=pathlib.Path, help="a pushed version (default: the newest)")
     predict.add_argument("--out", metavar="DIR", type=pathlib.Path, required=True, help="folder for masks and overlays")
+    predict.add_argument("--json", metavar="FILE", help="write a JSON line a picture, with boxes (-: to standard output)")
+    predict.add_argument(
+        "--min-area", metavar="PIXELS", type=int, help="of a region with a box (default: 0.05%% of the picture)"
+    )
+    predict.add_argument("--tta", action="store_true", help="look at three scales and mirrored, too: slower, often better")
+    predict.add_argument("--tile", action="store_true", help="look at the own resolution in tiles: for very large pictures")
     _add_root(predict)
     _finish(predict, _predict)
     return parser
@@ -324,6 +335,9 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from pipeline.predict import predict
+    if arguments.min_area is not None and arguments.min_area < 0:
+        raise VocsegError(f"--min-area takes a number of pixels, 0 or more; got {arguments.min_area}.")
+    from pipeline.predict import Options, predict
 
-    return predict(arguments.model, arguments.images, arguments.out, arguments.root)
+    options = Options(json=arguments.json, min_area_px=arguments.min_area, tta=arguments.tta, tile=arguments.tile)
+    return predict(arguments.model, arguments.images, arguments.out, arguments.root, options)

@@ -1,240 +1,115 @@
-"""The best, the median and the worst pictures of an evaluation: chosen, found among the records, predicted again, drawn."""
+"""Which pictures a command line names: files, folders, patterns and lists, and where below a folder their results go."""
 
-import base64
-import dataclasses
-import hashlib
-import io
+import glob
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
-import PIL.Image
-
-from components import features, masks
 from components.errors import VocsegError
-from components.features import Color
 
-if TYPE_CHECKING:
-    from components.evaluation import ImageScore
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+"""Of pictures in folders and patterns, in small or capital letters."""
 
-LONGEST_SIDE_PX = 320
-RIGHT, WRONG, VOID = 0, 1, 2
-"""The ids of an error map."""
+LIST = "-"
+"""Stands for a list of paths on the standard input."""
 
-_ERROR_COLORS: tuple[Color, ...] = ((150, 150, 150), (200, 0, 0), (255, 255, 255))
-_VOID_COLOR: Color = (255, 255, 255)
+Places = dict[pathlib.Path, pathlib.PurePath]
+"""For each picture, the path of its results below the output folder, without suffix."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """A picture with its masks.
+def find_pictures(names: Sequence[str], listed: Iterable[bytes], out: pathlib.Path) -> Places:
+    """Finds the pictures that are meant; one that is named twice comes once.
 
-    Attributes:
-        score: what the evaluation says of it.
-        size: width and height in pixels, as drawn.
-        image: data URI.
-        truth: data URI.
-        prediction: data URI, or "" where the model refused the picture.
-        error_map: data URI, or "".
-        wrong: share of the pixels that are not void and are predicted as another class, 0..1, as drawn; None: not known.
-        classes: ids that occur in truth or prediction, without void.
-        note: what is to be said of it, or "".
-    """
-
-    score: "ImageScore"
-    size: tuple[int, int]
-    image: str
-    truth: str
-    prediction: str
-    error_map: str
-    wrong: float | None
-    classes: tuple[int, ...]
-    note: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Gallery:
-    """All that was drawn: pictures by "worst", "median" and "best", and the colour of each class."""
-
-    groups: dict[str, tuple[Drawn, ...]]
-    palette: tuple[Color, ...]
-
-
-def choose(images: "Iterable[ImageScore]", each: int = 3) -> dict[str, "tuple[ImageScore, ...]"]:
-    """Chooses the worst, the median and the best pictures, none of them twice.
+    A file's results are named as it is. Those of a folder, a pattern or a list keep their path below it, so that equal names in
+    two folders do not clash: below the folder, the pattern's part without wildcards, or what all paths of the list have in
+    common; of several such, below what all of them have in common.
 
     Args:
-        images: in any order; those without a score are passed over.
-        each: how many at most.
+        names: files, folders (with all below them, except links to folders and what is hidden), patterns as of the shell with
+            `**` for any folders, or "-".
+        listed: the lines of the list; read only if "-" is among the names. Its files need not exist.
+        out: where results go; if it lies inside a folder or pattern, what is in it are earlier results, and no pictures.
 
     Returns:
-        By "worst", "median" and "best", each from the lowest score to the highest.
-    """
-    scored = sorted((i for i in images if i.mean_iou is not None), key=lambda i: (i.mean_iou, i.filename))
-    low = min(each, -(-len(scored) // 3))
-    high = min(each, -(-(len(scored) - low) // 2))
-    rest = scored[low : len(scored) - high]
-    middle = min(each, len(rest))
-    start = (len(rest) - middle) // 2
-    return {
-        "worst": tuple(scored[:low]),
-        "median": tuple(rest[start : start + middle]),
-        "best": tuple(scored[len(scored) - high :]),
-    }
-
-
-def error_map(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Compares a mask with its truth, pixel by pixel.
-
-    Args:
-        truth: uint8 [H, W], ids, 255 where void.
-        prediction: uint8 [H, W], ids.
-
-    Returns:
-        uint8 [H, W]: `RIGHT`, `WRONG` or `VOID`.
-    """
-    compared = np.where(truth == prediction, RIGHT, WRONG)
-    return np.where(truth == features.IGNORE_LABEL, VOID, compared).astype(np.uint8)
-
-
-def wrong_share(errors: np.ndarray) -> float | None:
-    """Returns the share of wrong pixels in an error map, void left out, 0..1; None where all is void."""
-    counted = np.count_nonzero(errors != VOID)
-    return np.count_nonzero(errors == WRONG) / counted if counted else None
-
-
-def mask_digest(mask: np.ndarray) -> str:
-    """Returns the digest of a mask, uint8 [H, W], as `ImageScore` has it."""
-    height, width = mask.shape
-    return hashlib.sha256(f"{height}x{width}:".encode() + np.ascontiguousarray(mask).tobytes()).hexdigest()
-
-
-def scaled_size(width: int, height: int, longest: int = LONGEST_SIDE_PX) -> tuple[int, int]:
-    """Returns width and height with the longest side brought down to a limit; smaller pictures stay."""
-    factor = min(1.0, longest / max(width, height))
-    return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def read_pairs(examples: str, split: str, filenames: Iterable[str]) -> dict[str, tuple[bytes, bytes]]:
-    """Returns the encoded picture and label of some records, by file name; those that are not there are left out.
-
-    Args:
-        examples: the folder of the examples artifact.
-        split: one of its splits.
-        filenames: of the records wanted.
+        In the order of the names, sorted within each.
 
     Raises:
-        FileNotFoundError: the split has no files.
+        VocsegError: there is nothing where a name says, or no pictures in it.
     """
-    import tensorflow as tf
+    missing = [name for name in names if name != LIST and not _is_pattern(name) and not os.path.exists(name)]
+    if missing:
+        raise VocsegError(f"There is no file {missing[0]}" + (f", nor {len(missing) - 1} others." if missing[1:] else "."))
+    found: dict[str, pathlib.Path] = {}  # By absolute path.
+    alone: set[str] = set()
+    bases: list[str] = []
+    for name in dict.fromkeys(names):
+        base, paths = _expand(name, listed, os.path.abspath(out))
+        keyed = {os.path.abspath(path): path for path in paths}
+        found |= {key: path for key, path in keyed.items() if key not in found}
+        if base is None:
+            alone.update(keyed)
+        else:
+            bases.append(base)
+    common = os.path.commonpath(bases) if bases else ""
+    places = {key: path.name if key in alone else os.path.relpath(key, common) for key, path in found.items()}
+    return {path: pathlib.PurePath(places[key]).with_suffix("") for key, path in found.items()}
 
-    from components import records
 
-    wanted = sorted({name.encode() for name in filenames})
-    if not wanted:
-        return {}
-    keys = {name: tf.io.FixedLenFeature([], tf.string) for name in (features.FILENAME, features.IMAGE, features.LABEL)}
-    files = records.list_files([os.path.join(examples, f"Split-{split}", "*")])
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").map(
-        lambda record: tf.io.parse_single_example(record, keys)
-    )
-    chosen = dataset.filter(lambda record: tf.reduce_any(record[features.FILENAME] == tf.constant(wanted)))
-    found: dict[str, tuple[bytes, bytes]] = {}
-    for record in chosen.take(len(wanted)).as_numpy_iterator():
-        found[record[features.FILENAME].decode()] = (record[features.IMAGE], record[features.LABEL])
-    return found
+def _expand(name: str, listed: Iterable[bytes], out: str) -> tuple[str | None, list[pathlib.Path]]:
+    """Returns the folder below which a name's pictures lie, None for a file; and the pictures."""
+    if name == LIST:
+        found = [pathlib.Path(os.fsdecode(line.rstrip(b"\r\n"))) for line in listed if line.strip()]
+        base = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in found]) if found else None
+        what = "The list on the standard input"
+    elif os.path.isdir(name) or _is_pattern(name):
+        matches: Iterable[str]
+        if os.path.isdir(name):
+            base, matches, what = os.path.abspath(name), _walk(name), f"The folder {name}"
+        else:
+            matches = filter(os.path.isfile, glob.iglob(name, recursive=True))
+            base, what = os.path.abspath(_fixed_part(name)), f"The pattern {name}"
+        found = [pathlib.Path(path) for path in sorted(matches) if _is_picture(path)]
+        if _is_below(out, base):
+            found = [path for path in found if not _is_below(os.path.abspath(path), out)]
+    else:
+        return None, [pathlib.Path(name)]
+    if not found:
+        raise VocsegError(f"{what} names no pictures; expected {', '.join(sorted(SUFFIXES))}.")
+    return base, found
 
 
-def draw_all(chosen: Mapping[str, "Sequence[ImageScore]"], examples: str, split: str, trained: str) -> Gallery:
-    """Draws the chosen pictures with truth, prediction and errors.
-
-    Args:
-        chosen: as `choose` returns them.
-        examples: the folder of the examples artifact.
-        split: that was evaluated.
-        trained: the folder of the SavedModel.
+def _walk(folder: str) -> Iterator[str]:
+    """Yields the files in a folder and all below it, but for hidden folders and links to folders.
 
     Raises:
-        VocsegError: model or records are gone.
+        VocsegError: a folder cannot be listed.
     """
-    from components.prediction import Model
 
-    try:
-        pairs = read_pairs(examples, split, (score.filename for group in chosen.values() for score in group))
-    except FileNotFoundError as error:
-        raise VocsegError(f"The pictures are gone: {error}") from error
-    model = Model(pathlib.Path(trained))
-    answers = dict(zip(pairs, model.predict([encoded for encoded, _ in pairs.values()]), strict=True)) if pairs else {}
-    groups = {
-        name: tuple(
-            draw(score, *pairs[score.filename], *answers[score.filename], model.palette)
-            for score in group
-            if score.filename in pairs
-        )
-        for name, group in chosen.items()
-    }
-    return Gallery(groups, model.palette)
+    def fail(error: OSError) -> None:
+        raise VocsegError(f"The folder {error.filename} cannot be listed: {error.strerror}.") from error
+
+    for here, folders, files in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (os.path.join(here, name) for name in files)
 
 
-def draw(
-    score: "ImageScore", encoded: bytes, label: bytes, mask: np.ndarray | None, error: str, palette: Sequence[Color]
-) -> Drawn:
-    """Draws one picture.
-
-    Args:
-        score: what the evaluation says of it.
-        encoded: the picture's file, JPEG or PNG.
-        label: PNG of ids.
-        mask: the prediction, uint8 [H, W], or None where the model refused the picture.
-        error: why it did, or "".
-        palette: colour of each class.
-    """
-    from components import preprocessing
-
-    picture = PIL.Image.fromarray(preprocessing.decode_image(encoded).numpy())
-    size = scaled_size(*picture.size)
-    truth = _shrink(PIL.Image.open(io.BytesIO(label)), size)
-    prediction = None if mask is None else _shrink(PIL.Image.fromarray(mask), size)
-    errors = None if prediction is None else error_map(truth, prediction)
-    note = f"The model refused this picture: {error}" if mask is None else ""
-    if mask is not None and mask_digest(mask) != score.mask_sha256:
-        note = "Predicted anew for this report, and not the same to the pixel as what was measured."
-    present = set(np.unique(truth)) | (set() if prediction is None else set(np.unique(prediction)))
-    return Drawn(
-        score=score,
-        size=size,
-        image=_jpeg(picture.resize(size, PIL.Image.Resampling.LANCZOS)),
-        truth=_png(truth, mask_colors(palette)),
-        prediction="" if prediction is None else _png(prediction, mask_colors(palette)),
-        error_map="" if errors is None else _png(errors, _ERROR_COLORS),
-        wrong=None if errors is None else wrong_share(errors),
-        classes=tuple(sorted(int(number) for number in present - {features.IGNORE_LABEL})),
-        note=note,
-    )
+def _is_picture(path: str) -> bool:
+    name = os.path.basename(path)
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
 
 
-def mask_colors(palette: Sequence[Color]) -> tuple[Color, ...]:
-    """Returns 256 colours: the palette's, and white for all other ids, void's among them."""
-    return (*palette, *[_VOID_COLOR] * (256 - len(palette)))
+def _is_below(path: str, folder: str) -> bool:
+    """Tells whether an absolute path lies in a folder, however deep; the folder itself does not."""
+    return path != folder and path.startswith(os.path.join(folder, ""))
 
 
-def _shrink(mask: PIL.Image.Image, size: tuple[int, int]) -> np.ndarray:
-    return np.asarray(mask.resize(size, PIL.Image.Resampling.NEAREST))
+def _is_pattern(name: str) -> bool:
+    """Tells a pattern; a file or folder that has such a name is itself."""
+    return glob.has_magic(name) and not os.path.exists(name)
 
 
-def _jpeg(image: PIL.Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=82)
-    return _data_uri("image/jpeg", buffer.getvalue())
-
-
-def _png(mask: np.ndarray, colors: Sequence[Color]) -> str:
-    buffer = io.BytesIO()
-    masks.to_palette_image(mask, colors).save(buffer, format="PNG", optimize=True)
-    return _data_uri("image/png", buffer.getvalue())
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def _fixed_part(pattern: str) -> str:
+    """Returns the folder of a pattern that is before all wildcards."""
+    parts = pathlib.PurePath(pattern).parts
+    fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    return os.path.join(*parts[:fixed]) if fixed else "."

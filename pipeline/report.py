@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.errors import VocsegError
-from pipeline import console, lineage, pictures, report_page, runs
+from pipeline import console, lineage, report_page, report_pictures, runs
 from pipeline.locations import check_writable, write_output
 
 if TYPE_CHECKING:
@@ -115,10 +115,10 @@ def gather(summary: runs.Summary, folder: str) -> report_page.Content:
         return empty
 
     paths = summary.paths
-    chosen = pictures.choose(evaluation.images)
+    chosen = report_pictures.choose(evaluation.images)
 
-    def draw() -> pictures.Gallery:
-        return pictures.draw_all(chosen, paths["examples"], evaluation.split, paths["trained"])
+    def draw() -> report_pictures.Gallery:
+        return report_pictures.draw_all(chosen, paths["examples"], evaluation.split, paths["trained"])
 
     return report_page.Content(
         summary=summary,
@@ -126,7 +126,7 @@ def gather(summary: runs.Summary, folder: str) -> report_page.Content:
         evaluation=evaluation,
         history=attempt("history", lambda: read_history(paths["history"]), []),
         data=attempt("data", lambda: _read_data_report(paths["data report"]), None),
-        gallery=attempt("pictures", draw, pictures.Gallery({}, ())),
+        gallery=attempt("pictures", draw, report_pictures.Gallery({}, ())),
         executions=attempt("lineage", lambda: lineage.read_lineage(paths["metadata"], summary.pipeline, summary.run), ()),
         missing=missing,
     )

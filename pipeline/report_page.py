@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline import charts, console, lineage, pictures, report_tables, runs
+from pipeline import charts, console, lineage, report_pictures, report_tables, runs
 
 if TYPE_CHECKING:
     from components.datasets.report import Report
@@ -42,7 +42,7 @@ class Content:
     evaluation: "Evaluation"
     history: list[dict[str, float]]
     data: "Report | None"
-    gallery: pictures.Gallery
+    gallery: report_pictures.Gallery
     executions: tuple[lineage.Execution, ...]
     missing: dict[str, str]
 

@@ -1,12 +1,14 @@
 """The command line as a user meets it: quick help, errors that say what to do, and no traceback unless asked for."""
 
+import io
+import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -15,7 +17,7 @@ import PIL.Image
 import pytest
 
 import pipeline_config
-from components import features, serving
+from components import features, prediction, serving
 from components.errors import VocsegError
 from components.models import registry
 from pipeline import cli, run, runs
@@ -551,10 +553,12 @@ def test_predict_with_missing_pictures_says_which(
     assert not (tmp_path / "out").exists()
 
 
-def test_predict_with_a_folder_for_a_picture_names_it(
-    capsys: pytest.CaptureFixture, version: pathlib.Path, picture: pathlib.Path
+def test_predict_with_a_folder_without_pictures_names_it(
+    capsys: pytest.CaptureFixture, version: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    assert "in" in _error(capsys, "predict", "--model", version, picture.parent, "--out", "out")
+    (tmp_path / "empty").mkdir()
+    message = _error(capsys, "predict", "--model", version, "empty", "--out", "out")
+    assert "The folder empty names no pictures" in message
 
 
 @pytest.mark.parametrize("out", ["in/a.jpg", "in/a.jpg/below", "/proc/nowhere"])
@@ -610,6 +614,125 @@ def test_predict_as_a_process_says_nothing_but_its_result(version: pathlib.Path,
     done = _vocseg("predict", "--model", version, picture, "--out", "out", cwd=picture.parents[1])
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip().splitlines()[0].strip() == "1 pictures"
+
+
+def test_predict_writes_a_json_line_a_picture_with_boxes_also_for_bad_ones(
+    capsys: pytest.CaptureFixture, version: pathlib.Path, picture: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    bad = picture.with_name("bad.png")
+    bad.write_bytes(b"")
+    assert main(["predict", "--model", str(version), "in", "--out", "out", "--json", "out/found.jsonl"]) == 1
+    first, second = map(json.loads, (tmp_path / "out" / "found.jsonl").read_text().splitlines())
+    (box,) = first.pop("boxes")
+    assert first == {
+        "image": "in/a.jpg",
+        "mask": "out/a.png",
+        "overlay": "out/a_overlay.png",
+        "height": 5,
+        "width": 7,
+        "pixels": {"red": 35},
+        "error": None,
+    }
+    assert 0.3 < box.pop("mean_score") < 0.4  # Of logits 0.5, 0.78, 0, 0.
+    assert box == {"class": "red", "left": 0, "top": 0, "right": 7, "bottom": 5, "area": 35}
+    assert (second["image"], second["mask"], second["boxes"]) == ("in/bad.png", None, [])
+    assert second["error"] and f"in/bad.png: {second['error']}" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a_overlay.png", "found.jsonl"]
+
+
+def test_predict_with_json_to_standard_output_writes_nothing_else_there(version: pathlib.Path, picture: pathlib.Path) -> None:
+    done = _vocseg("predict", "--model", version, picture, "--out", "out", "--json", "-", cwd=picture.parents[1])
+    assert done.returncode == 0
+    assert [json.loads(line)["pixels"] for line in done.stdout.splitlines()] == [{"red": 35}]
+    assert done.stderr.strip().splitlines()[0].strip() == "1 pictures"
+
+
+def test_predict_takes_folders_with_equal_names_patterns_and_a_list(
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    version: pathlib.Path,
+    picture: pathlib.Path,
+    tmp_path: pathlib.Path,
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_bytes(picture.read_bytes())
+    command = ["predict", "--model", str(version), "--out", "out"]
+    assert main([*command, "one", "two"]) == 0
+    assert sorted(str(path.relative_to("out")) for path in pathlib.Path("out").rglob("*.png")) == [
+        f"{folder}/a{end}.png" for folder in ("one", "two") for end in ("", "_overlay")
+    ]
+    assert main([*command, "???/a.*"]) == 0
+    assert "2 pictures" in capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one/a.jpg\nmissing.jpg\n")))
+    assert main([*command, "-"]) == 1
+    captured = capsys.readouterr()
+    assert "1 pictures" in captured.out
+    assert "missing.jpg: the file cannot be opened" in captured.err
+
+
+def test_predict_says_no_boxes_for_small_regions_if_told_so(
+    version: pathlib.Path, picture: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    command = ["predict", "--model", str(version), str(picture), "--out", "out", "--json", "found.jsonl", "--min-area"]
+    for least, expected in (("35", 1), ("36", 0)):
+        assert main([*command, least]) == 0
+        assert len(json.loads((tmp_path / "found.jsonl").read_text())["boxes"]) == expected
+
+
+def test_predict_looks_again_and_in_tiles_if_told_so(
+    version: pathlib.Path, picture: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    stripes = np.zeros((24, 24, 3), np.uint8)
+    stripes[:, ::2], stripes[:, 1::2] = COLORS["red"], COLORS["blue"]  # At the network's 8 x 8 pixels they are grey.
+    PIL.Image.fromarray(stripes).save(picture.with_name("stripes.png"))
+    command = ["predict", "--model", str(version), "in/stripes.png", "--out", "out"]
+    found = {}
+    for options in ((), ("--tta",), ("--tile",), ("--tta", "--tile")):
+        assert main([*command, *options]) == 0
+        with PIL.Image.open(tmp_path / "out" / "stripes.png") as mask:
+            found[options] = np.asarray(mask)
+    right = {options: float((mask == [[1, 3] * 12] * 24).mean()) for options, mask in found.items()}
+    assert right[()] < 0.5 and right[("--tta",)] < 0.5
+    assert right[("--tile",)] == right[("--tta", "--tile")] == 1
+    assert not np.array_equal(found[()], found[("--tta",)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--json", "nowhere/found.jsonl"), "--json: nowhere/found.jsonl cannot be written"),
+        (("--json", "in/a.jpg"), "--json: in/a.jpg is a picture of this run"),
+        (("--json", "out/a.png"), "--json: out/a.png is a picture of this run"),
+        (("--min-area", "-1"), "--min-area takes a number of pixels, 0 or more; got -1"),
+    ],
+)
+def test_predict_with_options_that_cannot_be_says_which(
+    capsys: pytest.CaptureFixture, version: pathlib.Path, picture: pathlib.Path, arguments: tuple[str, ...], message: str
+) -> None:
+    pathlib.Path("out").mkdir()
+    before = picture.read_bytes()
+    assert message in _error(capsys, "predict", "--model", version, picture, "--out", "out", *arguments)
+    assert picture.read_bytes() == before
+
+
+def test_interrupted_predict_leaves_no_half_of_the_json_and_keeps_the_old_one(
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    version: pathlib.Path,
+    picture: pathlib.Path,
+    tmp_path: pathlib.Path,
+) -> None:
+    def interrupted(*_: object, **__: object) -> Iterator[prediction.Prediction]:
+        yield prediction.Prediction(picture, None, "bad", {})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prediction, "predict_files", interrupted)
+    (tmp_path / "found.jsonl").write_text("old")
+    assert main(["predict", "--model", str(version), str(picture), "--out", "out", "--json", "found.jsonl"]) == 130
+    assert (tmp_path / "found.jsonl").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.jsonl", "in", "out"]
+    assert "interrupted" in capsys.readouterr().err
 
 
 # The whole.

@@ -472,6 +472,9 @@ CODE = {
     "components.fresh_process": {"ServingCheck"},
     "components.datasets.fake_voc": set(),
     "components.prediction": set(),
+    "components.regions": set(),
+    "components.tiles": set(),
+    "components.views": set(),
 }
 """The steps that a change in a module's code concerns; card and record of a version name the digest of the Trainer's."""
 

@@ -1,158 +1,109 @@
-"""Which pictures a report shows, and what it says of their pixels."""
+"""Which pictures a command line names, and where their results go."""
 
-import base64
-import hashlib
-import io
 import pathlib
+from collections.abc import Iterable
 
-import numpy as np
-import PIL.Image
 import pytest
-import tensorflow as tf
 
-from components import features
 from components.errors import VocsegError
-from components.evaluation import ImageScore
-from pipeline import pictures
+from pipeline.pictures import find_pictures
 
 
-def _score(name: str, mean_iou: float | None = 0.5, digest: str = "") -> ImageScore:
-    return ImageScore(filename=name, mean_iou=mean_iou, baseline_mean_iou=None, mask_sha256=digest)
+@pytest.fixture(autouse=True)
+def here(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths are relative to an empty folder."""
+    monkeypatch.chdir(tmp_path)
 
 
-def _names(chosen: dict[str, tuple[ImageScore, ...]]) -> dict[str, str]:
-    return {group: "".join(score.filename for score in scores) for group, scores in chosen.items()}
+def _touch(*names: str) -> None:
+    for name in names:
+        path = pathlib.Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def _find(*names: str, listed: Iterable[bytes] = (), out: str = "out") -> dict[str, str]:
+    return {str(path): str(place) for path, place in find_pictures(names, listed, pathlib.Path(out)).items()}
+
+
+def test_file_goes_by_its_name_alone_in_the_order_given() -> None:
+    _touch("x/b.jpg", "a.of.mine.png", "no_suffix")
+    found = _find("x/b.jpg", "a.of.mine.png", "no_suffix")
+    assert list(found.items()) == [("x/b.jpg", "b"), ("a.of.mine.png", "a.of.mine"), ("no_suffix", "no_suffix")]
+
+
+def test_folder_stands_for_its_pictures_at_any_depth_sorted_and_keeps_their_paths() -> None:
+    _touch("in/b.JPG", "in/a.jpeg", "in/deep/er/a.png", "in/notes.txt", "in/.hidden.jpg", "in/.cache/a.jpg", "in/x.jpg.partial")
+    found = _find("in")
+    assert list(found.items()) == [("in/a.jpeg", "a"), ("in/b.JPG", "b"), ("in/deep/er/a.png", "deep/er/a")]
+
+
+def test_equal_names_in_two_folders_do_not_clash() -> None:
+    _touch("one/x/a.jpg", "two/x/a.jpg", "two/x/b.jpg")
+    assert _find("one/x", "two/x") == {"one/x/a.jpg": "one/x/a", "two/x/a.jpg": "two/x/a", "two/x/b.jpg": "two/x/b"}
+
+
+def test_link_to_a_folder_is_not_followed_in_a_circle() -> None:
+    _touch("in/a.jpg")
+    pathlib.Path("in/again").symlink_to(pathlib.Path("in").absolute())
+    assert _find("in") == {"in/a.jpg": "a"}
+
+
+@pytest.mark.parametrize("name", ["in", "in/**/*.png"])
+def test_results_of_an_earlier_run_inside_the_folder_are_no_pictures(name: str) -> None:
+    _touch("in/a.png", "in/out/a.png", "in/out/a_overlay.png", "in/outer/a.png")
+    assert _find(name, out="in/out") == {"in/a.png": "a", "in/outer/a.png": "outer/a"}
+
+
+@pytest.mark.parametrize("out", [".", "in", "/"])
+def test_folder_inside_the_output_folder_is_read(out: str) -> None:
+    _touch("in/a.png")
+    assert _find("in", out=out) == {"in/a.png": "a"}
+
+
+def test_pattern_keeps_what_is_below_its_part_without_wildcards() -> None:
+    _touch("in/1/a.jpg", "in/2/a.jpg", "in/2/b.txt", "in/3.jpg/c.png")
+    assert _find("in/*/a.*") == {"in/1/a.jpg": "1/a", "in/2/a.jpg": "2/a"}
+    assert _find("in/**/*") == {"in/1/a.jpg": "1/a", "in/2/a.jpg": "2/a", "in/3.jpg/c.png": "3.jpg/c"}
+    assert _find("*/[12]/a.jpg") == {"in/1/a.jpg": "in/1/a", "in/2/a.jpg": "in/2/a"}
+
+
+def test_file_whose_name_looks_like_a_pattern_is_itself() -> None:
+    _touch("a[1].jpg", "a1.jpg")
+    assert _find("a[1].jpg") == {"a[1].jpg": "a[1]"}
+
+
+def test_list_is_read_a_line_a_path_and_keeps_what_its_paths_do_not_share() -> None:
+    _touch("in/1/a.jpg", "in/2/a b.jpg")
+    found = _find("-", listed=[b"in/1/a.jpg\n", b"\n", b"in/2/a b.jpg\r\n", b"in/2/missing.jpg"])
+    assert found == {"in/1/a.jpg": "1/a", "in/2/a b.jpg": "2/a b", "in/2/missing.jpg": "2/missing"}
+
+
+def test_list_may_have_names_that_are_no_text() -> None:
+    (path,) = find_pictures(["-"], [b"in/\xff.jpg\n"], pathlib.Path("out"))
+    assert bytes(path) == b"in/\xff.jpg"
+
+
+def test_picture_that_is_named_twice_comes_once() -> None:
+    _touch("in/a.jpg")
+    assert _find("in/a.jpg", "in", "in/*.jpg", "./in/../in/a.jpg", "in", "-", listed=[b"in/a.jpg\n"]) == {"in/a.jpg": "a"}
+
+
+def test_results_stay_below_the_output_folder_whatever_the_path() -> None:
+    _touch("in/a.jpg", "in/x/b.jpg")
+    found = find_pictures(["in/x/..", "in/x/../../in/a.jpg", "in/x/../x/*.jpg"], (), pathlib.Path("out"))
+    assert all(".." not in place.parts and not place.is_absolute() for place in found.values())
+
+
+def test_missing_files_are_counted_and_the_first_named() -> None:
+    with pytest.raises(VocsegError, match=r"There is no file x\.jpg, nor 1 others"):
+        _find("x.jpg", "y.jpg")
 
 
 @pytest.mark.parametrize(
-    ("count", "expected"),
-    [
-        (0, ("", "", "")),
-        (1, ("a", "", "")),
-        (2, ("a", "", "b")),
-        (3, ("a", "b", "c")),
-        (4, ("ab", "c", "d")),
-        (9, ("abc", "def", "ghi")),
-        (13, ("abc", "fgh", "klm")),
-    ],
+    ("name", "message"), [("empty", "The folder empty"), ("*.jpg", r"The pattern \*\.jpg"), ("-", "The list")]
 )
-def test_worst_median_and_best_share_no_picture(count: int, expected: tuple[str, str, str]) -> None:
-    scores = [_score(chr(ord("a") + number), number / 100) for number in range(count)]
-    chosen = pictures.choose(reversed(scores))
-    assert _names(chosen) == dict(zip(("worst", "median", "best"), expected, strict=True))
-
-
-def test_picture_without_a_score_is_passed_over() -> None:
-    assert _names(pictures.choose([_score("a", None), _score("b", 0.0)])) == {"worst": "b", "median": "", "best": ""}
-
-
-def test_error_map_by_hand() -> None:
-    truth = np.array([[0, 1, 255], [2, 2, 255]], np.uint8)
-    prediction = np.array([[0, 2, 0], [2, 0, 2]], np.uint8)
-    right, wrong, void = pictures.RIGHT, pictures.WRONG, pictures.VOID
-    errors = pictures.error_map(truth, prediction)
-    assert errors.dtype == np.uint8
-    assert errors.tolist() == [[right, wrong, void], [right, wrong, void]]
-    assert pictures.wrong_share(errors) == 0.5
-    assert pictures.wrong_share(np.full((2, 2), void, np.uint8)) is None
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"), [((500, 375), (320, 240)), ((375, 500), (240, 320)), ((320, 1), (320, 1)), ((16000, 4), (320, 1))]
-)
-def test_pictures_are_scaled_down_and_never_up(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert pictures.scaled_size(*size) == expected
-
-
-def test_masks_have_the_models_colours_and_void_is_white() -> None:
-    colors = pictures.mask_colors([(0, 0, 0), (9, 8, 7)])
-    assert (len(colors), colors[1], colors[features.IGNORE_LABEL]) == (256, (9, 8, 7), (255, 255, 255))
-
-
-def _png(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(array).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _write_examples(folder: pathlib.Path, names: list[str]) -> None:
-    (folder / "Split-test").mkdir(parents=True)
-    with tf.io.TFRecordWriter(str(folder / "Split-test" / "data_tfrecord-00000-of-00001.gz"), "GZIP") as writer:
-        for number, name in enumerate(names):
-            values = {
-                features.FILENAME: name.encode(),
-                features.IMAGE: _png(np.full((4, 6, 3), number, np.uint8)),
-                features.LABEL: _png(np.full((4, 6), number, np.uint8)),
-            }
-            feature = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for key, value in values.items()}
-            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
-
-
-def test_records_are_found_by_file_name(tmp_path: pathlib.Path) -> None:
-    _write_examples(tmp_path, ["a.png", "ü b.png", "c.png"])
-    found = pictures.read_pairs(str(tmp_path), "test", ["c.png", "ü b.png", "gone.png"])
-    assert sorted(found) == ["c.png", "ü b.png"]
-    assert np.asarray(PIL.Image.open(io.BytesIO(found["c.png"][1]))).tolist() == np.full((4, 6), 2).tolist()
-    assert pictures.read_pairs(str(tmp_path), "test", []) == {}
-    with pytest.raises(FileNotFoundError):
-        pictures.read_pairs(str(tmp_path), "eval", ["a.png"])
-
-
-PALETTE = ((0, 0, 0), (0, 200, 0))
-MASK = np.ones((4, 6), np.uint8)
-
-
-def _decode(uri: str) -> PIL.Image.Image:
-    return PIL.Image.open(io.BytesIO(base64.b64decode(uri.partition("base64,")[2])))
-
-
-def test_picture_is_drawn_with_truth_prediction_and_errors() -> None:
-    label = np.zeros((4, 6), np.uint8)
-    label[:2] = 1
-    label[3] = 255
-    pair = (_png(np.full((4, 6, 3), 90, np.uint8)), _png(label))
-    drawn = pictures.draw(_score("a", digest=pictures.mask_digest(MASK)), *pair, MASK, "", PALETTE)
-    assert (drawn.size, drawn.classes, drawn.wrong, drawn.note) == ((6, 4), (0, 1), 6 / 18, "")
-    assert np.asarray(_decode(drawn.truth)).tolist() == label.tolist()
-    assert _decode(drawn.prediction).convert("RGB").getpixel((0, 0)) == (0, 200, 0)
-    errors = _decode(drawn.error_map).convert("RGB")
-    assert [errors.getpixel((0, y)) for y in (0, 2, 3)] == [(150, 150, 150), (200, 0, 0), (255, 255, 255)]
-    assert drawn.image.startswith("data:image/jpeg;base64,")
-
-
-def test_picture_that_the_model_refuses_or_predicts_otherwise_says_so() -> None:
-    pair = (_png(np.zeros((4, 6, 3), np.uint8)), _png(np.zeros((4, 6), np.uint8)))
-    refused = pictures.draw(_score("a"), *pair, None, "too large", PALETTE)
-    assert (refused.prediction, refused.error_map, refused.wrong, refused.classes) == ("", "", None, (0,))
-    assert "too large" in refused.note
-    assert "not the same" in pictures.draw(_score("a", digest="0" * 64), *pair, MASK, "", PALETTE).note
-
-
-def test_digest_of_a_mask_is_that_of_its_size_and_ids() -> None:
-    assert pictures.mask_digest(np.array([[1, 2, 3], [4, 5, 6]], np.uint8)) == hashlib.sha256(b"2x3:\1\2\3\4\5\6").hexdigest()
-
-
-def test_chosen_pictures_are_found_predicted_and_drawn(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Model:
-        palette = PALETTE
-
-        def __init__(self, folder: pathlib.Path) -> None:
-            assert folder == tmp_path / "trained"
-
-        def predict(self, encoded: list[bytes]) -> list[tuple[np.ndarray | None, str]]:
-            # The class is the picture's grey, by which a mix-up would show.
-            return [(np.asarray(PIL.Image.open(io.BytesIO(one)))[..., 0], "") for one in encoded]
-
-    monkeypatch.setattr("components.prediction.Model", Model)
-    _write_examples(tmp_path, ["a.png", "b.png"])
-    chosen = {"worst": (_score("b.png"), _score("gone.png")), "median": (), "best": (_score("a.png"),)}
-    gallery = pictures.draw_all(chosen, str(tmp_path), "test", str(tmp_path / "trained"))
-    assert _drawn_names(gallery) == {"worst": ["b.png"], "median": [], "best": ["a.png"]}
-    assert (gallery.groups["worst"][0].classes, gallery.groups["best"][0].classes) == ((1,), (0,))
-    assert [one.wrong for group in gallery.groups.values() for one in group] == [0.0, 0.0]
-    with pytest.raises(VocsegError, match="The pictures are gone"):
-        pictures.draw_all(chosen, str(tmp_path), "eval", str(tmp_path / "trained"))
-
-
-def _drawn_names(gallery: pictures.Gallery) -> dict[str, list[str]]:
-    return {name: [drawn.score.filename for drawn in group] for name, group in gallery.groups.items()}
+def test_name_of_no_pictures_is_an_error(name: str, message: str) -> None:
+    _touch("empty/notes.txt")
+    with pytest.raises(VocsegError, match=f"{message}.* names no pictures"):
+        _find(name)

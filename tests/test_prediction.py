@@ -1,17 +1,22 @@
 """Masks and overlays written to disk, from a model whose answers can be said beforehand."""
 
+import io
 import json
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import PIL.Image
 import pytest
+import tensorflow as tf
 
 from components import features, prediction, serving
 from components.errors import ModelError, VocsegError
+from components.regions import Region
 from pipeline_config import ServingConfig, TransformConfig
 
 NAMES = ("background", "red", "green", "blue")
@@ -77,7 +82,7 @@ def test_overlay_beside_the_mask_is_the_picture_tinted(model: prediction.Model, 
     list(prediction.predict_files(model, images, tmp_path / "out"))
     red = PIL.Image.open(tmp_path / "out" / "red_overlay.png")
     assert (red.mode, red.size) == ("RGB", (7, 5))
-    assert np.unique(np.asarray(red).reshape(-1, 3), axis=0).tolist() == [[164, 0, 0]]  # (200 + 128) / 2
+    assert np.unique(np.asarray(red)[1:-1, 1:-1].reshape(-1, 3), axis=0).tolist() == [[164, 0, 0]]  # (200 + 128) / 2
     plain = np.asarray(PIL.Image.open(tmp_path / "out" / "background_overlay.png"))
     assert np.unique(plain.reshape(-1, 3), axis=0).tolist() == [[90, 90, 90]]
 
@@ -205,3 +210,251 @@ def test_palette_of_another_data_set_is_used(folder: pathlib.Path, tmp_path: pat
     (found,) = prediction.predict_files(other, [_write(tmp_path / "a.jpg", "red")], tmp_path / "out")
     assert found.mask is not None
     assert np.asarray(PIL.Image.open(found.mask).convert("RGB"))[0, 0].tolist() == [7, 8, 9]
+
+
+# Regions, scores, places.
+
+
+def _halves(path: pathlib.Path) -> pathlib.Path:
+    """A picture of 40 x 20: the left 16 columns red, the right 16 blue, grey between."""
+    pixels = np.full((20, 40, 3), 90, np.uint8)
+    pixels[:, :16], pixels[:, 24:] = COLORS["red"], COLORS["blue"]
+    PIL.Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_regions_are_framed_in_the_overlay(model: prediction.Model, tmp_path: pathlib.Path) -> None:
+    (found,) = prediction.predict_files(model, [_halves(tmp_path / "a.png")], tmp_path / "out")
+    assert (found.height, found.width) == (20, 40)
+    assert [(region.class_id, region.top, region.bottom) for region in found.regions] == [(3, 0, 20), (1, 0, 20)]
+    blue, red = found.regions  # Blue is the brighter one, and reaches farther into the grey.
+    ids = _ids(found.mask)
+    assert (red.left, red.right) == (0, int((ids[0] == 1).sum()))
+    assert (blue.left, blue.right) == (40 - int((ids[0] == 3).sum()), 40)
+    assert [region.mean_score for region in found.regions] == [None, None]  # Not asked for.
+    overlay = _ids(found.overlay)
+    assert overlay[0, 0].tolist() == overlay[19, red.right - 1].tolist() == [128, 0, 0]
+    assert overlay[5, blue.left].tolist() == [128, 128, 0]
+    assert overlay[5, 5].tolist() == [164, 0, 0]
+
+
+def test_region_smaller_than_the_least_area_is_no_region_but_stays_in_the_mask(
+    model: prediction.Model, tmp_path: pathlib.Path
+) -> None:
+    image = _halves(tmp_path / "a.png")
+    (all_,) = prediction.predict_files(model, [image], tmp_path / "out", min_area_px=0)
+    (none,) = prediction.predict_files(model, [image], tmp_path / "out", min_area_px=400)
+    assert len(all_.regions) == 2 and none.regions == ()
+    assert none.pixels == all_.pixels
+
+
+def test_score_is_the_mean_probability_of_the_class(model: prediction.Model, tmp_path: pathlib.Path) -> None:
+    (found,) = prediction.predict_files(model, [_write(tmp_path / "a.png", "red")], tmp_path / "out", scored=True)
+    logits = np.array([0.5, 200 / 255, 0, 0])
+    (region,) = found.regions
+    assert region.mean_score == pytest.approx(np.exp(logits[1]) / np.exp(logits).sum(), abs=0.5 / 255 + 1e-6)
+
+
+def test_older_model_without_scores_has_regions_without(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    signatures = serving.Server.signatures
+    monkeypatch.setattr(
+        serving.Server,
+        "signatures",
+        lambda server: {name: function for name, function in signatures(server).items() if name != "serving_scores"},
+    )
+    sizes = TransformConfig(height_px=8, width_px=8)
+    serving.save(_color_model(), str(tmp_path / "old"), sizes, ServingConfig(), NAMES, PALETTE)
+    metadata = tmp_path / "old" / features.METADATA_FILE
+    known = json.loads(metadata.read_text())
+    metadata.write_text(json.dumps({name: known[name] for name in ("class_names", "palette", "height_px", "width_px")}))
+    old = prediction.Model(tmp_path / "old")
+    assert (old.transform, old.max_pixels) == (sizes, 32_000_000)
+    (found,) = prediction.predict_files(old, [_write(tmp_path / "a.png", "red")], tmp_path / "out", scored=True)
+    assert found.regions == (Region(1, 0, 0, 7, 5, 35, None),)
+
+
+def test_results_go_where_they_are_told_to(model: prediction.Model, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "x").mkdir()
+    images = [_write(tmp_path / "a.png", "red"), _write(tmp_path / "x" / "a.png", "blue")]
+    places = {images[0]: pathlib.PurePath("one/a.b"), images[1]: pathlib.PurePath("two/deep/a")}
+    found = list(prediction.predict_files(model, images, tmp_path / "out", places))
+    assert [one.mask for one in found] == [tmp_path / "out/one/a.b.png", tmp_path / "out/two/deep/a.png"]
+    assert [one.overlay for one in found] == [tmp_path / "out/one/a.b_overlay.png", tmp_path / "out/two/deep/a_overlay.png"]
+    assert all(one.mask and one.mask.is_file() and one.overlay and one.overlay.is_file() for one in found)
+
+
+def test_batch_ends_where_its_bytes_are_enough(
+    model: prediction.Model, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    sizes = []
+    each = model.predict_each
+
+    def spy(encoded: list[bytes], scored: bool) -> Iterator[prediction.Answer]:
+        sizes.append(len(encoded))
+        return each(encoded, scored)
+
+    monkeypatch.setattr(model, "predict_each", spy)
+    images = [_write(tmp_path / f"{number}.png", "red") for number in range(5)]
+    size = images[0].stat().st_size
+    monkeypatch.setattr(prediction, "BATCH_BYTES", 2 * size)
+    assert [one.pixels for one in prediction.predict_files(model, images, tmp_path / "out")] == [{"red": 35}] * 5
+    assert sizes == [2, 2, 1]
+
+
+def test_file_too_large_for_any_picture_is_not_read(
+    model: prediction.Model, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    image = _write(tmp_path / "a.png", "red")
+    monkeypatch.setattr(prediction, "MAX_FILE_BYTES", image.stat().st_size - 1)
+    (found,) = prediction.predict_files(model, [image], tmp_path / "out")
+    assert found.error == "the file cannot be opened"
+
+
+def test_interrupt_while_a_file_is_written_leaves_nothing_half(
+    model: prediction.Model, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    image = _write(tmp_path / "a.png", "red")
+
+    def save(_: PIL.Image.Image, path: pathlib.Path, **__: Any) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PIL.Image.Image, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        list(prediction.predict_files(model, [image], tmp_path / "out"))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_record_is_what_the_contract_says() -> None:
+    region = Region(2, left=1, top=2, right=4, bottom=6, area_px=9, mean_score=0.123456)
+    paths = pathlib.Path("a.jpg"), pathlib.Path("out/a.png"), pathlib.Path("out/a_overlay.png")
+    good = prediction.Prediction(paths[0], paths[1], "", {"green": 9}, paths[2], 6, 7, (region,))
+    box = {"class": "green", "left": 1, "top": 2, "right": 4, "bottom": 6, "area": 9, "mean_score": 0.1235}
+    assert prediction.to_record(good, NAMES) == {
+        "image": "a.jpg",
+        "mask": "out/a.png",
+        "overlay": "out/a_overlay.png",
+        "height": 6,
+        "width": 7,
+        "pixels": {"green": 9},
+        "boxes": [box],
+        "error": None,
+    }
+    bad = prediction.to_record(prediction.Prediction(paths[0], None, "broken", {}), NAMES)
+    assert (bad["mask"], bad["overlay"], bad["boxes"], bad["error"]) == (None, None, [], "broken")
+
+
+# Other ways to look.
+
+TTA, TILE, BOTH = prediction.Method(tta=True), prediction.Method(tile=True), prediction.Method(tta=True, tile=True)
+
+
+def _encode(pixels: np.ndarray, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(buffer, **({"format": "PNG"} | options))
+    return buffer.getvalue()
+
+
+def _blocks(seed: int, height: int, width: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a picture of blocks in the classes' colours, uint8 [H, W, 3], and the ids."""
+    few = np.random.default_rng(seed).integers(0, 4, (-(-height // side), -(-width // side)))
+    ids = few.repeat(side, 0).repeat(side, 1)[:height, :width]
+    return np.array([COLORS[name] for name in NAMES], np.uint8)[ids], ids
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_masks_are_those_of_the_default_signature_to_the_pixel(
+    folder: pathlib.Path, model: prediction.Model, tmp_path: pathlib.Path, scored: bool
+) -> None:
+    pictures = [_encode(_blocks(seed, 30 + seed, 47, 9)[0]) for seed in range(4)]
+    images = []
+    for number, picture in enumerate(pictures):
+        images.append(tmp_path / f"{number}.png")
+        images[-1].write_bytes(picture)
+    served = tf.saved_model.load(str(folder)).signatures["serving_default"](tf.constant(pictures))["mask"].numpy()
+    found = list(prediction.predict_files(model, images, tmp_path / "out", scored=scored))
+    for one, mask in zip(found, served, strict=True):
+        assert np.array_equal(_ids(one.mask), PIL.Image.open(io.BytesIO(mask)))
+        assert len(one.pixels) > 1
+
+
+def test_tiles_see_every_pixel_where_the_whole_is_too_small_for_it(model: prediction.Model) -> None:
+    pixels, ids = _blocks(0, 31, 45, 1)  # The network's size is 8 x 8.
+    mask, scores, error = model.predict_by(TILE, _encode(pixels))
+    assert mask is not None and scores is not None and error == ""
+    assert (mask.dtype, scores.dtype, scores.shape) == (np.uint8, np.float32, (31, 45))
+    assert np.array_equal(mask, ids)
+    plain = model.predict([_encode(pixels)])[0][0]
+    assert plain is not None and (plain != ids).mean() > 0.3
+    logits = np.concatenate([np.full((*ids.shape, 1), 0.5), pixels / 255], axis=-1)
+    expected = np.exp(logits.max(-1)) / np.exp(logits).sum(-1)
+    assert np.abs(scores - expected).max() < 1 / 255
+
+
+@pytest.mark.parametrize("method", [TTA, TILE, BOTH])
+def test_picture_of_large_blocks_looks_the_same_whichever_way(model: prediction.Model, method: prediction.Method) -> None:
+    pixels, ids = _blocks(3, 64, 64, 32)
+    mask, scores, error = model.predict_by(method, _encode(pixels))
+    assert mask is not None and scores is not None and error == ""
+    inner = np.zeros((64, 64), bool)
+    for top in (0, 32):
+        for left in (0, 32):
+            inner[top + 10 : top + 22, left + 10 : left + 22] = True
+    assert len(np.unique(ids)) > 1
+    assert np.array_equal(mask[inner], ids[inner])
+    assert 0.25 < scores.min() and scores.max() <= 1
+
+
+@pytest.mark.parametrize("method", [TTA, TILE, BOTH])
+def test_equal_pictures_get_equal_masks_from_batch_to_batch(
+    model: prediction.Model, tmp_path: pathlib.Path, method: prediction.Method
+) -> None:
+    images = [tmp_path / f"{number}.png" for number in range(3)]
+    for image in images:
+        image.write_bytes(_encode(_blocks(1, 20, 33, 5)[0]))
+    found = list(prediction.predict_files(model, images, tmp_path / "out", method=method, scored=True))
+    assert len({one.mask.read_bytes() for one in found if one.mask}) == 1
+    assert len({one.regions for one in found}) == 1 and found[0].regions
+
+
+@pytest.mark.parametrize("method", [TTA, TILE, BOTH])
+def test_mirrored_picture_gets_the_mirrored_mask(model: prediction.Model, method: prediction.Method) -> None:
+    pixels, _ = _blocks(2, 21, 34, 6)
+    one, _, _ = model.predict_by(method, _encode(pixels))
+    other, _, _ = model.predict_by(method, _encode(np.ascontiguousarray(pixels[:, ::-1])))
+    assert one is not None and other is not None
+    assert (one[:, ::-1] != other).mean() < 0.01  # Where two classes tie, rounding decides.
+
+
+@pytest.mark.parametrize("method", [TTA, TILE])
+def test_picture_is_turned_as_its_exif_says(model: prediction.Model, method: prediction.Method) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # To be turned a quarter to the right: what was the left side is on top.
+    pixels = np.zeros((24, 40, 3), np.uint8)
+    pixels[:, :20], pixels[:, 20:] = COLORS["red"], COLORS["blue"]
+    mask, _, error = model.predict_by(method, _encode(pixels, format="JPEG", exif=exif, quality=95))
+    assert mask is not None and error == ""
+    assert mask.shape == (40, 24)
+    assert (mask[:12] == 1).all() and (mask[-12:] == 3).all()
+
+
+@pytest.mark.parametrize("method", [TTA, TILE, BOTH])
+def test_broken_picture_is_an_error_whichever_way(model: prediction.Model, method: prediction.Method) -> None:
+    whole = _encode(_blocks(0, 30, 30, 3)[0])
+    for broken in (b"", b"no picture", whole[:100]):
+        assert model.predict_by(method, broken) == (None, None, serving.UNREADABLE)
+
+
+def test_picture_beyond_the_limit_of_the_model_is_refused_whichever_way(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    path = tmp_path / "model" / features.METADATA_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_megapixels": 1}))
+    limited = prediction.Model(tmp_path / "model")
+    assert limited.predict_by(TTA, _encode(np.zeros((1000, 1001, 3), np.uint8))) == (None, None, serving.UNREADABLE)
+    assert limited.predict_by(TTA, _encode(np.zeros((1000, 1000, 3), np.uint8)))[2] == ""
+
+
+def test_picture_of_one_pixel_has_a_mask_of_one_pixel_whichever_way(model: prediction.Model) -> None:
+    for method in (TTA, TILE, BOTH):
+        mask, _, error = model.predict_by(method, _encode(np.array([[COLORS["green"]]], np.uint8)))
+        assert mask is not None and (mask.tolist(), error) == ([[2]], "")

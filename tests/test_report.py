@@ -12,7 +12,7 @@ from browser import browser, find_browser
 from fake_evaluation import NAMES, make_evaluation
 
 from components.evaluation import ImageScore, write_evaluation
-from pipeline import console, pictures, report, report_page, run, runs
+from pipeline import console, report, report_page, report_pictures, run, runs
 from pipeline.cli import main
 from pipeline.report_page import Content
 from pipeline.runs import Summary
@@ -68,7 +68,7 @@ def _content(**values: Any) -> Content:
             "evaluation": make_evaluation(),
             "history": [],
             "data": None,
-            "gallery": pictures.Gallery({}, ()),
+            "gallery": report_pictures.Gallery({}, ()),
             "executions": (),
             "missing": {},
         }
@@ -176,7 +176,7 @@ def test_whatever_comes_from_the_data_is_escaped(tmp_path: pathlib.Path) -> None
     summary = _write_run(tmp_path)
     content = report.gather(summary, str(tmp_path / "runs" / RUN))
     score = ImageScore(filename='"><script>x</script>', mean_iou=0.5, baseline_mean_iou=None, mask_sha256="")
-    drawn = pictures.Drawn(
+    drawn = report_pictures.Drawn(
         score=score,
         size=(1, 1),
         image="data:,",
@@ -187,7 +187,7 @@ def test_whatever_comes_from_the_data_is_escaped(tmp_path: pathlib.Path) -> None
         classes=(2,),
         note="<u>",
     )
-    gallery = pictures.Gallery({"worst": (drawn,)}, ((0, 0, 0),) * 3)
+    gallery = report_pictures.Gallery({"worst": (drawn,)}, ((0, 0, 0),) * 3)
     text = report_page.render(dataclasses.replace(content, gallery=gallery))
     assert "<script" not in text
     assert text.count("&lt;script&gt;") > 5

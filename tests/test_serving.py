@@ -135,10 +135,11 @@ CLIENT = """
         batch = tf.constant([base64.b64decode(picture) for picture in pictures], tf.string, [len(pictures)])
         before, start = peak_mib(), time.monotonic()
         answer = loaded.signatures[signature](batch)
-        assert set(answer) == {"mask", "error"}, answer
+        assert set(answer) - {"score"} == {"mask", "error"}, answer
         answers[name] = {
             "mask": [base64.b64encode(mask).decode() for mask in answer["mask"].numpy()],
             "error": [error.decode() for error in answer["error"].numpy()],
+            "score": [base64.b64encode(score).decode() for score in answer["score"].numpy()] if "score" in answer else [],
             "seconds": time.monotonic() - start,
             "grown_mib": peak_mib() - before,
         }
@@ -151,10 +152,11 @@ CLIENT = """
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """Of one request: a mask (or None) and an error a picture, and what it took."""
+    """Of one request: a mask (or None), an error and, if asked for, scores (or None) a picture, and what it took."""
 
     masks: list[np.ndarray | None]
     errors: list[str]
+    scores: list[np.ndarray | None]
     seconds: float
     grown_mib: float
 
@@ -216,6 +218,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     requests += [(f"bomb: {name}", "serving_default", [bomb] * 4) for name, bomb in BOMBS.items()]
     requests += [("mixed", "serving_default", [pictures[name] for name in MIXED])]
     requests += [("examples", "serving_examples", [_example(pictures[name]) for name in MIXED])]
+    requests += [("scores", "serving_scores", [pictures[name] for name in MIXED]), ("no scores", "serving_scores", [])]
     requests += [(f"alone: {name}", "serving_default", [picture]) for name, picture in pictures.items()]
     requests += [(f"series of {count}", "serving_default", SERIES[:count]) for count in (7, 8, 9)]
     requests += [(f"series alone {number}", "serving_default", [picture]) for number, picture in enumerate(SERIES)]
@@ -237,7 +240,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     assert done.returncode == 0, done.stderr[-3000:]
     answers = {
         name: Answer(
-            [_mask(base64.b64decode(mask)) for mask in answer["mask"]], answer["error"], answer["seconds"], answer["grown_mib"]
+            [_mask(base64.b64decode(mask)) for mask in answer["mask"]],
+            answer["error"],
+            [_mask(base64.b64decode(score)) for score in answer["score"]],
+            answer["seconds"],
+            answer["grown_mib"],
         )
         for name, answer in json.loads((folder / "answers.json").read_text()).items()
     }
@@ -380,6 +387,40 @@ def test_mask_is_the_best_class_of_the_enlarged_logits(served: Served, name: str
     assert np.array_equal(mask[clear], logits.argmax(-1)[clear])
 
 
+def test_scores_come_with_the_masks_and_errors_of_the_default_signature(served: Served) -> None:
+    plain, scored = served.answers["mixed"], served.answers["scores"]
+    assert scored.errors == plain.errors
+    for name, mask, other, score in zip(MIXED, plain.masks, scored.masks, scored.scores, strict=True):
+        if name in BAD:
+            assert mask is None and other is None and score is None
+        else:
+            assert mask is not None and other is not None and score is not None
+            assert np.array_equal(mask, other), name
+            assert score.shape == mask.shape
+
+
+def test_score_is_the_probability_of_the_winning_class(served: Served) -> None:
+    resized = tf.image.resize(tf.io.decode_image(GOOD["jpeg"]), (32, 48), "bilinear", antialias=True).numpy().round()
+    logits = _enlarge(served.model(resized[np.newaxis] / 255, training=False)[0].numpy(), *_size(GOOD["jpeg"]))
+    probability = 1 / np.exp(logits - logits.max(-1, keepdims=True)).sum(-1)
+    assert probability.max() - probability.min() > 0.1  # Else a constant would do.
+    score = served.answers["scores"].scores[MIXED.index("jpeg")]
+    assert score is not None
+    assert np.abs(score - 255 * probability).max() < 1  # Rounded to a whole number, and float32.
+
+
+def test_request_for_scores_without_pictures_gets_none(served: Served) -> None:
+    assert (served.answers["no scores"].masks, served.answers["no scores"].scores) == ([], [])
+
+
+def test_decision_between_two_classes_can_be_computed_by_hand() -> None:
+    # Odds of 1 : 3, 4 : 1 and 1 : 1; of equal ones the first wins.
+    logits = np.log(np.array([[[1, 3], [4, 1], [2, 2]]], np.float32))
+    ids, scores = serving.decide(tf.constant(logits))
+    assert ids.numpy().tolist() == [[1, 0, 0]]
+    assert scores.numpy().tolist() == [[191, 204, 128]]  # 255 * 0.75 = 191.25, 255 * 0.8, 127.5 to the even one
+
+
 @pytest.mark.parametrize(
     ("height", "width"),
     [(1, 1), (2, 3), (5, 7), (63, 9), (64, 9), (65, 9), (128, 20), (200, 131), (1, 50), (50, 1)],
@@ -393,12 +434,17 @@ def test_strips_give_the_ids_that_resizing_at_once_gives(height: int, width: int
     assert _same(eager.numpy(), at_once)
     graph = tf.function(serving.best_classes)(tf.constant(logits), tf.constant(height), tf.constant(width))
     assert np.array_equal(graph, eager)
+    scored, scores = serving.best_classes_with_scores(tf.constant(logits), tf.constant(height), tf.constant(width))
+    assert np.array_equal(scored, eager)
+    probabilities = tf.nn.softmax(tf.image.resize(logits, (height, width))).numpy().max(-1)
+    assert np.abs(scores.numpy() - 255 * probabilities).max() < 1
 
 
 def test_signatures_take_and_give_what_the_contract_says(served: Served) -> None:
     loaded = tf.saved_model.load(str(served.folder))
-    assert set(loaded.signatures) == {"serving_default", "serving_examples", "logits"}
-    for name, argument in (("serving_default", "images"), ("serving_examples", "examples")):
+    assert set(loaded.signatures) == {"serving_default", "serving_examples", "serving_scores", "logits"}
+    scored = {"serving_scores": "images"}
+    for name, argument in ({"serving_default": "images", "serving_examples": "examples"} | scored).items():
         signature = loaded.signatures[name]
         assert {key: (spec.dtype, spec.shape.as_list()) for key, spec in signature.structured_input_signature[1].items()} == {
             argument: (tf.string, [None])
@@ -406,7 +452,7 @@ def test_signatures_take_and_give_what_the_contract_says(served: Served) -> None
         assert {key: spec.dtype for key, spec in signature.structured_outputs.items()} == {
             "mask": tf.string,
             "error": tf.string,
-        }
+        } | ({"score": tf.string} if name in scored else {})
 
 
 def test_export_has_the_weights_and_no_optimizer(served: Served) -> None:
@@ -422,6 +468,7 @@ def test_metadata_beside_the_model_says_what_a_client_needs(served: Served) -> N
     assert metadata["class_names"][15] == "person"
     assert metadata["palette"][15] == [192, 128, 128]
     assert (metadata["ignore_label"], metadata["height_px"], metadata["width_px"]) == (255, 32, 48)
+    assert (metadata["resize_method"], metadata["max_megapixels"]) == ("bilinear", MAX_MEGAPIXELS)
 
 
 @pytest.mark.parametrize("width", [20_000, 1_000_000])
