@@ -39,6 +39,7 @@ class Server(tf.Module):
         """Returns what `tf.saved_model.save` takes."""
         return {
             "serving_default": self.serve_images.get_concrete_function(),
+            "serving_rest": self.serve_rest.get_concrete_function(),
             "serving_examples": self.serve_examples.get_concrete_function(),
             "logits": self.logits.get_concrete_function(),
         }
@@ -52,6 +53,15 @@ class Server(tf.Module):
     def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoded pictures, string [N], to `mask`, string [N] (PNG of ids) and `error`, string [N] ("" where good)."""
         return self._predict(images, self._serving.max_megapixels * 1_000_000)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
+    def serve_rest(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The same as `serve_images`, for JSON: TensorFlow Serving writes base64 only for outputs that end in `_bytes`.
+
+        It is a signature of its own, since REST answers hold every output: beside a `mask` of raw bytes they would be no JSON.
+        """
+        answer = self.serve_images(images)
+        return {"mask_bytes": answer["mask"], "error": answer["error"]}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -397,7 +397,7 @@ def test_strips_give_the_ids_that_resizing_at_once_gives(height: int, width: int
 
 def test_signatures_take_and_give_what_the_contract_says(served: Served) -> None:
     loaded = tf.saved_model.load(str(served.folder))
-    assert set(loaded.signatures) == {"serving_default", "serving_examples", "logits"}
+    assert set(loaded.signatures) == {"serving_default", "serving_rest", "serving_examples", "logits"}
     for name, argument in (("serving_default", "images"), ("serving_examples", "examples")):
         signature = loaded.signatures[name]
         assert {key: (spec.dtype, spec.shape.as_list()) for key, spec in signature.structured_input_signature[1].items()} == {
@@ -407,6 +407,15 @@ def test_signatures_take_and_give_what_the_contract_says(served: Served) -> None
             "mask": tf.string,
             "error": tf.string,
         }
+
+
+def test_signature_for_rest_names_its_bytes_as_tensorflow_serving_wants_them(served: Served) -> None:
+    loaded = tf.saved_model.load(str(served.folder))
+    pictures = tf.constant([GOOD["jpeg"], BAD["text"], GOOD["png"]])
+    answer, same = loaded.signatures["serving_rest"](images=pictures), loaded.signatures["serving_default"](images=pictures)
+    assert set(answer) == {"mask_bytes", "error"}
+    assert answer["mask_bytes"].numpy().tolist() == same["mask"].numpy().tolist()
+    assert answer["error"].numpy().tolist() == same["error"].numpy().tolist() == [b"", serving.UNREADABLE.encode(), b""]
 
 
 def test_export_has_the_weights_and_no_optimizer(served: Served) -> None:
