@@ -62,7 +62,8 @@ class App:
         """Answers a request; whatever goes wrong becomes a JSON object with the reason."""
         try:
             endpoint, arguments = _URLS.bind_to_environ(environ).match()
-            response: Any = getattr(self, f"_{endpoint}")(Request(environ), **arguments)
+            with Request(environ) as request:  # Closes what a form has brought.
+                response: Any = getattr(self, f"_{endpoint}")(request, **arguments)
         except rest.RequestError as error:
             response = _json({"error": str(error)}, error.status)
             if error.status == 503:
