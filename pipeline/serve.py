@@ -15,7 +15,7 @@ import waitress.channel
 import waitress.task
 
 from components.errors import ModelError, VocsegError
-from components.served_models import ServedModels
+from components.served_models import Model, ServedModels
 from pipeline.predict import newest_model
 from pipeline.serve_app import MAX_BODY_BYTES, App
 
@@ -55,9 +55,13 @@ def serve(model: pathlib.Path | None, root: str, pipeline: str | None, host: str
 def _load_and_run(folder: pathlib.Path, name: str, listening: socket.socket) -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # TensorFlow's own complaint of each bad picture: ours says more.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\..*")  # Of Python's age; TensorFlow's import.
-    from components.prediction import Model
 
-    models = ServedModels(folder, Model, lambda line: print(line, file=sys.stderr, flush=True))
+    def load(version: pathlib.Path) -> Model:
+        from components import prediction  # TensorFlow takes seconds, which a folder without a model need not cost.
+
+        return prediction.Model(version)
+
+    models = ServedModels(folder, load, lambda line: print(line, file=sys.stderr, flush=True))
     app = App(models, name, slots=min(4, len(os.sched_getaffinity(0))))
     server = make_server(app, listening)
     host, port = server.effective_host, server.effective_port

@@ -48,6 +48,11 @@ def picture(height: int, width: int, kind: str = "JPEG", seed: int = 0) -> bytes
     return buffer.getvalue()
 
 
+def picture_base64(height: int, width: int) -> str:
+    """Returns an encoded picture as a script can hold it."""
+    return base64.b64encode(picture(height, width)).decode()
+
+
 def read_mask(encoded: str) -> np.ndarray:
     """Returns the ids of a PNG in base64."""
     return np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(encoded))))

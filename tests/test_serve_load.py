@@ -1,0 +1,84 @@
+"""`vocseg serve` under load: many clients, damaged pictures among the good, a new version midway.
+
+VOCSEG_LOAD_S sets for how long, in seconds.
+"""
+
+import http.client
+import json
+import os
+import pathlib
+import random
+import threading
+import time
+
+import pytest
+import serving_process
+from serving_process import Server, picture
+
+from components import pusher
+
+DURATION_S = float(os.environ.get("VOCSEG_LOAD_S", "60"))
+CLIENTS = 8
+SIZES = ((40, 60), (281, 500), (500, 375), (900, 1200), (1500, 2000))
+BAD_SHARE = 0.05
+GROWTH_MIB = 150  # Of a process of about 800, of which two versions are loaded for a moment.
+
+
+def _ask(server: Server, seed: int, end: float, answers: list[tuple[bool, int, str, float, str]]) -> None:
+    """Sends pictures over one connection until the end; notes good or bad, status, reason, seconds and version of each."""
+    chance = random.Random(seed)
+    good = [picture(*size, kind=kind, seed=seed) for size in SIZES for kind in ("JPEG", "PNG")]
+    bad = [b"", b"text", good[0][:200], good[2][: len(good[2]) // 2], good[1][:-20], bytes(1000)]
+    connection = server.connect()
+    while time.monotonic() < end:
+        is_good = chance.random() >= BAD_SHARE
+        start = time.monotonic()
+        connection.request("POST", "/predict", chance.choice(good if is_good else bad))
+        answer = connection.getresponse()
+        content = json.loads(answer.read())
+        answers.append((is_good, answer.status, content.get("error", ""), time.monotonic() - start, content.get("version", "")))
+    connection.close()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_load_with_damaged_pictures_and_a_new_version_midway(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture) -> None:
+    models = [serving_process.save_constant_model(tmp_path / f"model_{number}", number) for number in (1, 2)]
+    versions = tmp_path / "versions"
+    pusher.publish(models[0], versions)
+    answers: list[tuple[bool, int, str, float, str]] = []
+    memory: list[float] = []
+    with serving_process.serve(versions, tmp_path) as server:
+        start = time.monotonic()
+        end = start + DURATION_S
+        clients = [threading.Thread(target=_ask, args=(server, seed, end, answers)) for seed in range(CLIENTS)]
+        for client in clients:
+            client.start()
+        published = ""
+        while (now := time.monotonic()) < end:
+            time.sleep(0.5)
+            if now > start + DURATION_S / 5:  # Warm by now.
+                memory.append(server.rss_mib())
+            if not published and now > start + DURATION_S / 2:
+                published = pusher.publish(models[1], versions).path.name
+        for client in clients:
+            client.join()
+        assert server.process.poll() is None
+        with_errors = server.errors.read_text()
+    elapsed = time.monotonic() - start
+
+    good = [answer for answer in answers if answer[0]]
+    bad = [answer for answer in answers if not answer[0]]
+    assert {status for _, status, *_ in good} == {http.client.OK}
+    assert bad and all(400 <= status < 500 and reason for _, status, reason, *_ in bad)
+    assert {version for *_, version in good[-CLIENTS:]} == {published}
+    assert "Traceback" not in with_errors
+    late = memory[len(memory) // 2 :]
+    assert max(late) - memory[0] < GROWTH_MIB
+    times = sorted(seconds for *_, seconds, _ in good)
+    with capsys.disabled():
+        print(
+            f"\n{len(answers)} requests of {CLIENTS} clients in {elapsed:.0f} s: {len(answers) / elapsed:.1f} a second, "
+            f"p50 {1000 * times[len(times) // 2]:.0f} ms, p99 {1000 * times[int(0.99 * len(times))]:.0f} ms; {len(bad)} bad; "
+            f"memory {memory[0]:.0f} to {memory[-1]:.0f} MiB, at most {max(memory):.0f}"
+        )
