@@ -38,7 +38,7 @@ class Region:
 
 
 def has_background(class_names: Sequence[str]) -> bool:
-    """Tells whether the first class is called background; where not, all classes are objects, as `augment.for_classes` has it."""
+    """Tells whether the first class is called background; where not, all are objects, as `augment.for_classes` has it."""
     return class_names[0].lower() == "background"
 
 

@@ -68,7 +68,9 @@ def parse_predict(body: bytes) -> PredictRequest:
     rows = "instances" in document
     values = _row_values(document["instances"]) if rows else _column_values(document["inputs"])
     if len(values) > MAX_PICTURES:
-        raise RequestError(f"{len(values)} pictures in a request; at most {MAX_PICTURES} are taken. Send several requests.", 413)
+        raise RequestError(
+            f"{len(values)} pictures in a request; at most {MAX_PICTURES} are taken. Send several requests.", 413
+        )
     images = [_decode(value, number) for number, value in enumerate(values)]
     return PredictRequest(signature=signature or DEFAULT_SIGNATURE, images=images, rows=rows)
 

@@ -117,7 +117,9 @@ def _find(model: pathlib.Path | None, root: str, pipeline: str | None) -> pathli
     models = pathlib.Path(root, "models")
     if pipeline in ("", ".", "..") or "/" in pipeline or not (models / pipeline).is_dir():
         found = sorted(path.name for path in models.iterdir() if path.is_dir()) if models.is_dir() else []
-        raise ModelError(f"--pipeline: {pipeline!r} has pushed no model in {root}. Those that have: {', '.join(found) or 'none'}.")
+        raise ModelError(
+            f"--pipeline: {pipeline!r} has pushed no model in {root}. Those that have: {', '.join(found) or 'none'}."
+        )
     return (models / pipeline).resolve()
 
 

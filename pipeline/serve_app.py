@@ -145,7 +145,7 @@ class App:
         if (request.content_length or 0) > MAX_BODY_BYTES:
             raise rest.RequestError(f"The body is larger than {MAX_BODY_BYTES >> 20} MB, which is the limit.", 413)
         if request.mimetype == "multipart/form-data":
-            file = next(request.files.values(), None)
+            file = next(iter(request.files.values()), None)
             body = file.read() if file else b""
         else:
             body = request.get_data(cache=False)

@@ -66,7 +66,9 @@ class Page:
 
     def screenshot(self, path: pathlib.Path) -> None:
         """Writes the whole page as a PNG."""
-        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]))
+        path.write_bytes(
+            base64.b64decode(self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"])
+        )
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Sends a command of the protocol and returns its result; what happens meanwhile is noted."""

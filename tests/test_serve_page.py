@@ -9,12 +9,13 @@ from browser import Page, browser, find_browser
 from serving_process import Server
 
 SHOWN = """!document.querySelector('#result').hidden
-    && ['#picture', '#mask'].every(name => document.querySelector(name).complete && document.querySelector(name).naturalWidth)"""
+    && [...document.querySelectorAll('#picture, #mask')].every(image => image.complete && image.naturalWidth)"""
 DROP = """(() => {
     const bytes = Uint8Array.from(atob('CONTENT'), letter => letter.charCodeAt(0));
     const dropped = new DataTransfer();
     dropped.items.add(new File([bytes], 'dropped.jpg', {type: 'image/jpeg'}));
-    document.querySelector('#drop').dispatchEvent(new DragEvent('drop', {dataTransfer: dropped, bubbles: true, cancelable: true}));
+    const event = new DragEvent('drop', {dataTransfer: dropped, bubbles: true, cancelable: true});
+    document.querySelector('#drop').dispatchEvent(event);
 })()"""
 
 
