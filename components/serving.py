@@ -50,11 +50,6 @@ class Server(tf.Module):
         return {"logits": self._call(images)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
-    def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Encoded pictures, string [N], to `mask`, string [N] (PNG of ids) and `error`, string [N] ("" where good)."""
-        return self._predict(images, self._serving.max_megapixels * 1_000_000)
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
     def serve_rest(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same as `serve_images`, for JSON: TensorFlow Serving writes base64 only for outputs that end in `_bytes`.
 
@@ -62,6 +57,11 @@ class Server(tf.Module):
         """
         answer = self.serve_images(images)
         return {"mask_bytes": answer["mask"], "error": answer["error"]}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
+    def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Encoded pictures, string [N], to `mask`, string [N] (PNG of ids) and `error`, string [N] ("" where good)."""
+        return self._predict(images, self._serving.max_megapixels * 1_000_000)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
