@@ -24,7 +24,7 @@ from pipeline.runs import Summary
 from pipeline_config import ServingConfig, TransformConfig, preset
 
 ROOT = pathlib.Path(cli.__file__).parents[1]
-COMMANDS = ("run", "config", "runs", "model", "predict")
+COMMANDS = ("run", "config", "runs", "model", "predict", "serve")
 
 
 def _vocseg(*arguments: str | os.PathLike, flags: Sequence[str] = (), **options: Any) -> subprocess.CompletedProcess[str]:
