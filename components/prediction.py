@@ -109,6 +109,18 @@ class Model:
         return tuple(self._metadata["class_names"])
 
     @property
+    def signatures(self) -> frozenset[str]:
+        """Returns the names of those that the SavedModel has."""
+        return frozenset(self._loaded.signatures)
+
+    def answer(self, encoded: Sequence[bytes]) -> list[tuple[bytes, str]]:
+        """Returns for each encoded picture what the SavedModel answers: a grey PNG of ids, or b"" and the error."""
+        images = tf.constant(list(encoded), tf.string, [len(encoded)])  # A shape, for there may be none.
+        answer: dict[str, Any] = self._loaded.signatures["serving_default"](images=images)
+        pairs = zip(answer["mask"].numpy(), answer["error"].numpy(), strict=True)
+        return [(mask, error.decode()) for mask, error in pairs]
+
+    @property
     def palette(self) -> tuple[features.Color, ...]:
         """Returns the colour of each class, (red, green, blue) in 0..255."""
         return tuple(tuple(color) for color in self._metadata["palette"])

@@ -39,6 +39,7 @@ class Server(tf.Module):
         """Returns what `tf.saved_model.save` takes."""
         return {
             "serving_default": self.serve_images.get_concrete_function(),
+            "serving_rest": self.serve_rest.get_concrete_function(),
             "serving_examples": self.serve_examples.get_concrete_function(),
             "serving_scores": self.serve_scores.get_concrete_function(),
             "logits": self.logits.get_concrete_function(),
@@ -48,6 +49,15 @@ class Server(tf.Module):
     def logits(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Float [N, H, W, 3] in [0, 1], of any H and W that the model takes, to `logits` float [N, H, W, C]."""
         return {"logits": self._call(images)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
+    def serve_rest(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The same as `serve_images`, for JSON: TensorFlow Serving writes base64 only for outputs that end in `_bytes`.
+
+        It is a signature of its own, since REST answers hold every output: beside a `mask` of raw bytes they would be no JSON.
+        """
+        answer = self.serve_images(images)
+        return {"mask_bytes": answer["mask"], "error": answer["error"]}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
     def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -142,6 +142,15 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--tile", action="store_true", help="look at the own resolution in tiles: for very large pictures")
     _add_root(predict)
     _finish(predict, _predict)
+
+    serve = commands.add_parser("serve", help="a page to drop pictures on, and TensorFlow Serving's REST API")
+    serve.add_argument("--model", metavar="DIR", type=pathlib.Path, help="a version, or a folder of versions (default: pushed)")
+    _add_root(serve)
+    serve.add_argument("--pipeline", metavar="NAME", help="whose pushed models (default: that of the newest)")
+    serve.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="to listen on (default: %(default)s)")
+    serve.add_argument("--port", metavar="N", type=int, default=8501, help="0: any that is free (default: %(default)s)")
+    serve.add_argument("--name", metavar="NAME", help="of the model in addresses (default: its folder's)")
+    _finish(serve, _serve)
     return parser
 
 
@@ -341,3 +350,10 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     options = Options(json=arguments.json, min_area_px=arguments.min_area, tta=arguments.tta, tile=arguments.tile)
     return predict(arguments.model, arguments.images, arguments.out, arguments.root, options)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from pipeline.serve import serve
+
+    chosen = (arguments.model, arguments.root, arguments.pipeline)
+    return serve(*chosen, arguments.host, arguments.port, arguments.name)

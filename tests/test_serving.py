@@ -442,7 +442,7 @@ def test_strips_give_the_ids_that_resizing_at_once_gives(height: int, width: int
 
 def test_signatures_take_and_give_what_the_contract_says(served: Served) -> None:
     loaded = tf.saved_model.load(str(served.folder))
-    assert set(loaded.signatures) == {"serving_default", "serving_examples", "serving_scores", "logits"}
+    assert set(loaded.signatures) == {"serving_default", "serving_rest", "serving_examples", "serving_scores", "logits"}
     scored = {"serving_scores": "images"}
     for name, argument in ({"serving_default": "images", "serving_examples": "examples"} | scored).items():
         signature = loaded.signatures[name]
@@ -453,6 +453,15 @@ def test_signatures_take_and_give_what_the_contract_says(served: Served) -> None
             "mask": tf.string,
             "error": tf.string,
         } | ({"score": tf.string} if name in scored else {})
+
+
+def test_signature_for_rest_names_its_bytes_as_tensorflow_serving_wants_them(served: Served) -> None:
+    loaded = tf.saved_model.load(str(served.folder))
+    pictures = tf.constant([GOOD["jpeg"], BAD["text"], GOOD["png"]])
+    answer, same = loaded.signatures["serving_rest"](images=pictures), loaded.signatures["serving_default"](images=pictures)
+    assert set(answer) == {"mask_bytes", "error"}
+    assert answer["mask_bytes"].numpy().tolist() == same["mask"].numpy().tolist()
+    assert answer["error"].numpy().tolist() == same["error"].numpy().tolist() == [b"", serving.UNREADABLE.encode(), b""]
 
 
 def test_export_has_the_weights_and_no_optimizer(served: Served) -> None:
