@@ -62,8 +62,7 @@ class Server(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
     def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Encoded pictures, string [N], to `mask`, string [N] (PNG of ids) and `error`, string [N] ("" where good)."""
-        found, errors = self._predict(images, self._serving.max_megapixels * 1_000_000, lambda *one: [best_classes(*one)])
-        return {"mask": found[0], "error": errors}
+        return self._masks(images, self._serving.max_megapixels * 1_000_000)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="images")])
     def serve_scores(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -75,7 +74,10 @@ class Server(tf.Module):
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The same from serialised tf.Examples with an `image`; of any size that ExampleGen lets pass."""
         parsed = tf.io.parse_example(examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)})
-        found, errors = self._predict(parsed[features.IMAGE], features.MAX_PIXELS, lambda *one: [best_classes(*one)])
+        return self._masks(parsed[features.IMAGE], features.MAX_PIXELS)
+
+    def _masks(self, images: tf.Tensor, max_pixels: int) -> dict[str, tf.Tensor]:
+        found, errors = self._predict(images, max_pixels, lambda *one: [best_classes(*one)])
         return {"mask": found[0], "error": errors}
 
     def _predict(

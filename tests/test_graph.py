@@ -416,6 +416,8 @@ VALUES = {
     "model.encoder": "resnet50",
     "model.encoder_weights": "none",
     "model.frozen_batch_norm": "false",
+    "evaluate.beat_constant": "false",
+    "evaluate.min_iou": "dog=0.3",
 }
 
 

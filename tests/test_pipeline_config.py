@@ -33,6 +33,7 @@ CHOICES = {
     "train.optimizer": "sgd",
     "train.schedule": "cosine",
     "model.encoder_weights": "weights.h5",
+    "evaluate.min_iou": "dog=0.3",
     "card.owner": "Ada",
     "card.intended_use": "counting ships",
     "card.limits": "fog",

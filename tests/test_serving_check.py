@@ -60,7 +60,7 @@ class NeedsPython(Tiny):
     @tf.function(input_signature=_IMAGES)
     def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers by a function of this process."""
-        answer = super()._predict(images, 1_000_000)
+        answer = super()._masks(images, 1_000_000)
         same = tf.py_function(lambda mask: mask, [answer["mask"]], tf.string)
         same.set_shape([None])
         return answer | {"mask": same}
@@ -71,7 +71,7 @@ class Loops(Tiny):
     def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Never comes to an end."""
         turns = tf.while_loop(lambda turn: turn >= 0, lambda turn: [(turn + 1) % 1000], [tf.size(images)])[0]
-        answer = super()._predict(images, 1_000_000)
+        answer = super()._masks(images, 1_000_000)
         return answer | {"mask": tf.repeat(answer["mask"], turns)}
 
 
@@ -80,7 +80,7 @@ class Hungry(Tiny):
     def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Takes 8 GB where there is a picture."""
         numbers = tf.random.uniform([2_000_000_000 * tf.minimum(tf.size(images), 1)])
-        answer = super()._predict(images, 1_000_000)
+        answer = super()._masks(images, 1_000_000)
         return answer | {"mask": tf.repeat(answer["mask"], tf.cast(tf.reduce_sum(numbers) >= 0, tf.int32))}
 
 
@@ -89,21 +89,21 @@ class Aborts(Tiny):
     def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Ends the process that asks."""
         with tf.control_dependencies([tf.raw_ops.Abort(error_msg="enough")]):
-            return super()._predict(tf.identity(images), 1_000_000)
+            return super()._masks(tf.identity(images), 1_000_000)
 
 
 class Strict(Tiny):
     @tf.function(input_signature=_IMAGES)
     def serve_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Refuses a request for one bad picture in it."""
-        answer = super()._predict(images, 1_000_000)
+        answer = super()._masks(images, 1_000_000)
         with tf.control_dependencies([tf.debugging.assert_equal(answer["error"], "", "there is a bad one")]):
             return {name: tf.identity(value) for name, value in answer.items()}
 
 
 class TooTall(Tiny):
-    def _masks(self, logits: tf.Tensor, heights: tf.Tensor, widths: tf.Tensor) -> tf.Tensor:
-        return super()._masks(logits, heights + 1, widths)
+    def _encode(self, logits: tf.Tensor, heights: tf.Tensor, *how: Any) -> list[tf.Tensor]:
+        return super()._encode(logits, heights + 1, *how)
 
 
 class WithoutLogits(Tiny):
