@@ -21,12 +21,12 @@ class Measured:
         metrics: `mean_iou`, `pixel_accuracy`, `mean_accuracy`, `mean_dice`, `mean_boundary_iou`, for each class `iou/<class>`,
             `accuracy/<class>`, `dice/<class>`, `boundary_iou/<class>`, all 0..1 or None where there is nothing to measure, and
             `example_count`.
-        confusion_matrix: [C][C] pixels, the truth's classes in rows.
+        confusion_matrix: [C][C] pixels, the truth's classes in rows; None on slices other than the whole.
         interval: of `mean_iou`, the 2.5th and the 97.5th percentile over resampled images; None where it was not resampled.
     """
 
     metrics: dict[str, float | None]
-    confusion_matrix: list[list[int]]
+    confusion_matrix: list[list[int]] | None
     interval: tuple[float, float] | None = None
 
 
@@ -99,7 +99,7 @@ class Evaluation:
 def write_evaluation(evaluation: Evaluation, folder: str) -> None:
     """Writes `evaluation.json` into a folder."""
     with fileio.open(os.path.join(folder, EVALUATION_FILE), "w") as file:
-        file.write(json.dumps(dataclasses.asdict(evaluation), indent=1, allow_nan=False) + "\n")
+        file.write(json.dumps(dataclasses.asdict(evaluation), allow_nan=False) + "\n")
 
 
 def read_evaluation(folder: str) -> Evaluation:

@@ -1,6 +1,7 @@
 """Evaluator: TFMA at the pictures' own size through the serving signature, then the gate, and both written down."""
 
 import dataclasses
+import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.extractors.extractor import Extractor
+from tensorflow_model_analysis.extractors.slice_key_extractor import SLICE_KEY_EXTRACTOR_STAGE_NAME
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tfx import types
 from tfx.components.evaluator import constants
@@ -68,38 +70,67 @@ def make_extractors(eval_shared_model: Any, eval_config: tfma.EvalConfig, tensor
     )
     (metric,) = (one for one in eval_config.metrics_specs[0].metrics if one.module == iou_tfma.__name__)
     class_names = json.loads(metric.config)["class_names"]
+    assert made[-1].stage_name == SLICE_KEY_EXTRACTOR_STAGE_NAME
     return [*made[:-1], slices.extractor(class_names), made[-1]]
 
 
-def read_slices(
-    folder: str, class_names: Sequence[str]
-) -> tuple[list[Slice], tuple[float, float] | None, tuple[ImageScore, ...]]:
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What TFMA measured.
+
+    Attributes:
+        overall: all images.
+        slices: the others, by group and value.
+        change_interval: of the whole's change, or None without a baseline.
+        images: the scores of images.
+        baseline_problem: why the baseline's measures are left out, though there is one; else empty.
+    """
+
+    overall: Slice
+    slices: tuple[Slice, ...]
+    change_interval: tuple[float, float] | None
+    images: tuple[ImageScore, ...]
+    baseline_problem: str
+
+
+def read_findings(folder: str, class_names: Sequence[str]) -> Findings:
     """Reads what TFMA wrote.
 
     Args:
         folder: of the Evaluation artifact.
         class_names: in the order of the ids.
-
-    Returns:
-        The slices, the whole first; the interval of the whole's change, or None without a baseline; the scores of images.
     """
-    found = []
-    change: tuple[float, float] | None = None
-    images: tuple[ImageScore, ...] = ()
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for record in tfma.load_metrics(folder):
         keys = record.slice_key.single_slice_keys
         values: dict[str, dict[str, Any]] = {CANDIDATE: {}, BASELINE: {}}
         for metric in record.metric_keys_and_values:
             if not metric.key.is_diff:
                 values[metric.key.model_name or CANDIDATE][metric.key.name] = _value(metric.value)
-        if not keys:
-            images = tuple(ImageScore(**image) for image in json.loads(values[CANDIDATE][iou_tfma.IMAGES]))
-            change = _interval(values[CANDIDATE].get(iou_tfma.CHANGE_INTERVAL))
-        group, value = (keys[0].column, keys[0].bytes_value.decode()) if keys else (OVERALL, "")
-        baseline = _measured(values[BASELINE], class_names) if values[BASELINE] else None
-        found.append(Slice(group=group, value=value, candidate=_measured(values[CANDIDATE], class_names), baseline=baseline))
-    order = {group: number for number, group in enumerate((OVERALL, *slices.GROUPS))}
-    return sorted(found, key=lambda one: (order[one.group], one.value)), change, images
+        found[(keys[0].column, keys[0].bytes_value.decode()) if keys else (OVERALL, "")] = values
+    whole = found.pop((OVERALL, ""))
+    problem = whole[CANDIDATE].get(iou_tfma.BASELINE_PROBLEM, "")
+    if problem:
+        problem = f"the baseline cannot answer the pictures of this data, and is not compared with: {problem}"
+        for values in (whole, *found.values()):
+            values[BASELINE] = {}
+    others = sorted(found, key=lambda key: slices.order(key[0], key[1], class_names))
+    return Findings(
+        overall=_slice((OVERALL, ""), whole, class_names),
+        slices=tuple(_slice(key, found[key], class_names) for key in others),
+        change_interval=_interval(whole[CANDIDATE].get(iou_tfma.CHANGE_INTERVAL)),
+        images=tuple(ImageScore(**image) for image in json.loads(whole[CANDIDATE][iou_tfma.IMAGES])),
+        baseline_problem=problem,
+    )
+
+
+def _slice(key: tuple[str, str], values: Mapping[str, Mapping[str, Any]], class_names: Sequence[str]) -> Slice:
+    candidate, baseline = (
+        _measured(values[model], class_names, whole=key[0] == OVERALL) if values[model] else None
+        for model in (CANDIDATE, BASELINE)
+    )
+    assert candidate is not None
+    return Slice(group=key[0], value=key[1], candidate=candidate, baseline=baseline)
 
 
 def _value(value: metrics_for_slice_pb2.MetricValue) -> Any:
@@ -111,10 +142,13 @@ def _value(value: metrics_for_slice_pb2.MetricValue) -> Any:
     return value.bytes_value.decode() if kind == "bytes_value" else value.double_value.value
 
 
-def _measured(values: Mapping[str, Any], class_names: Sequence[str]) -> Measured:
+def _measured(values: Mapping[str, Any], class_names: Sequence[str], whole: bool) -> Measured:
     names = [*iou_tfma.metric_names(class_names), "example_count"]
-    matrix, interval = values[iou_tfma.MATRIX].tolist(), _interval(values[iou_tfma.INTERVAL])
-    return Measured(metrics={name: _finite(values[name]) for name in names}, confusion_matrix=matrix, interval=interval)
+    return Measured(
+        metrics={name: _finite(values[name]) for name in names},
+        confusion_matrix=values[iou_tfma.MATRIX].tolist() if whole else None,
+        interval=_interval(values[iou_tfma.INTERVAL]),
+    )
 
 
 def _finite(value: float) -> float | None:
@@ -135,17 +169,39 @@ def problem_of_baseline(uri: str, class_names: Sequence[str]) -> str:
     folder = path_utils.serving_model_path(uri)
     try:
         signatures = tf.saved_model.load(folder).signatures
-    except Exception as error:  # Whatever a damaged file makes TensorFlow raise.
-        return f"the baseline, {folder}, no longer loads ({str(error).splitlines()[0][:200]}): there is nothing to compare with"
+        theirs = _classes_of(folder)
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+            raise  # Of damage TensorFlow speaks without a number; one is the system's, as for a lack of permission.
+        text = (str(error).splitlines() or [""])[0][:200]
+        return f"the baseline, {folder}, no longer loads and is not compared with: {type(error).__name__}: {text}"
     if SIGNATURE not in signatures:
-        return f"the baseline, {folder}, has no signature {SIGNATURE}: there is nothing to compare with"
-    metadata = os.path.join(folder, features.METADATA_FILE)
-    if fileio.exists(metadata):
-        with fileio.open(metadata) as file:
-            theirs = json.load(file)["class_names"]
-        if theirs != list(class_names):
-            return f"the baseline knows other classes ({', '.join(theirs)}): there is nothing to compare with"
+        return f"the baseline, {folder}, has no signature {SIGNATURE} and is not compared with"
+    if theirs is not None and theirs != list(class_names):
+        return f"the baseline knows other classes ({', '.join(map(str, theirs))}) and is not compared with"
     return ""
+
+
+_DAMAGE = (
+    OSError,
+    ValueError,  # JSON's and UTF-8's errors are such.
+    KeyError,
+    TypeError,
+    tf.errors.NotFoundError,
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.FailedPreconditionError,
+)
+"""What damaged files raise. What may pass, as a full memory or a store that is silent, fails the run: it can be run again."""
+
+
+def _classes_of(folder: str) -> list[str] | None:
+    """Returns the names in a model's metadata; None for one that has none."""
+    metadata = os.path.join(folder, features.METADATA_FILE)
+    if not fileio.exists(metadata):
+        return None
+    with fileio.open(metadata) as file:
+        return json.load(file)["class_names"]
 
 
 class Executor(tfx_executor.Executor):
@@ -173,23 +229,23 @@ class Executor(tfx_executor.Executor):
         }
         super().Do({**input_dict, "baseline_model": used}, output_dict, {**exec_properties, **properties})
         (evaluation,) = output_dict["evaluation"]
-        (overall, *others), change, images = read_slices(evaluation.uri, config.class_names)
-        decision = gate.judge(
-            overall.candidate, overall.baseline, split, config.evaluate, config.class_names, baseline_problem=problem
-        )
+        found = read_findings(evaluation.uri, config.class_names)
+        problem = problem or found.baseline_problem
+        overall = found.overall
+        decision = gate.judge(overall.candidate, overall.baseline, split, config.evaluate, config.class_names, problem)
         written = Evaluation(
             split=split,
             class_names=config.class_names,
             overall=overall,
-            change_interval=change,
-            slices=tuple(others),
-            images=images,
+            change_interval=found.change_interval,
+            slices=found.slices,
+            images=found.images,
             blessed=decision.blessed,
             reasons=decision.reasons,
             refusals=decision.refusals,
         )
         write_evaluation(written, evaluation.uri)
-        _bless(output_dict["blessing"][0], decision, input_dict["model"][0], used[0] if used else None)
+        _bless(output_dict["blessing"][0], decision, input_dict["model"][0], used[0] if overall.baseline else None)
 
 
 def _bless(blessing: types.Artifact, decision: gate.Decision, model: types.Artifact, baseline: types.Artifact | None) -> None:

@@ -70,20 +70,23 @@ def judge(
 
 def _floors(score: float, candidate: Measured, config: EvaluateConfig, class_names: Sequence[str]) -> Iterator[_Finding]:
     """Compares with what was asked for, and with an answer that has looked at nothing."""
-    good = score >= config.min_mean_iou
+    good = score >= config.min_mean_iou - _ROUNDING
     reached = "reaches" if good else "is below"
     yield _Finding(f"mean IoU {score:.4f} {reached} the floor of {config.min_mean_iou:.4f}", good)
-    if config.beat_constant:
-        commonest, constant = iou.constant_mean_iou(np.array(candidate.confusion_matrix))
-        if not score > constant:
-            text = f"it is no better than {class_names[commonest]} everywhere, whose mean IoU is {constant:.4f}"
-            yield _Finding(text, good=False)
+    matrix = np.array(candidate.confusion_matrix)
+    occurring = matrix.sum(1) > 0
+    if config.beat_constant and occurring.sum() > 1:  # Of one class alone, the constant is the truth.
+        commonest, constant = iou.constant_mean_iou(matrix)
+        good = score > constant
+        better = "better" if good else "no better"
+        yield _Finding(f"it is {better} than {class_names[commonest]} everywhere, whose mean IoU is {constant:.4f}", good)
     for name, floor in config.class_floors:
         value = candidate.metrics[f"iou/{name}"]
-        if value is None:
-            yield _Finding(f"{name} occurs nowhere, so that its floor of {floor:.4f} cannot be checked", good=False)
+        if value is None or not occurring[class_names.index(name)]:
+            text = f"{name} occurs in no picture that was measured, so that its floor of {floor:.4f} cannot be checked"
+            yield _Finding(text, good=False)
         else:
-            good = value >= floor
+            good = value >= floor - _ROUNDING
             yield _Finding(f"{name}'s IoU {value:.4f} {'reaches' if good else 'is below'} its floor of {floor:.4f}", good)
 
 
@@ -100,14 +103,28 @@ def _comparison(
         yield _Finding(baseline_problem or "there is no earlier blessed model to compare with")
         return
     before = baseline.metrics["mean_iou"]
-    if before is None:
-        return  # Then the candidate has none, either.
-    change, allowed = score - before, f"allowed to fall by {100 * config.max_mean_iou_drop:.2f}"
-    text = f"{100 * change:+.2f} points against the baseline's {before:.4f} ({allowed})"
-    yield _Finding(text, change >= -config.max_mean_iou_drop)
-    for name in class_names:
-        ours, theirs = candidate.metrics[f"iou/{name}"], baseline.metrics[f"iou/{name}"]
-        # A class without a value is in neither truth nor mask: whoever leaves off finding it where it is not has not fallen.
-        if ours is not None and theirs is not None and theirs - ours > config.max_iou_drop:
-            text = f"{name} fell by {100 * (theirs - ours):.2f} points, allowed {100 * config.max_iou_drop:.2f}"
-            yield _Finding(text, good=False)
+    assert before is not None  # The same images as the candidate's, which has a score.
+    text = f"mean IoU {_moved(score - before)} from the baseline's {before:.4f}, allowed {_points(config.max_mean_iou_drop)}"
+    yield _Finding(text, score - before >= -config.max_mean_iou_drop - _ROUNDING)
+    # A class without a value is in neither truth nor mask: whoever leaves off finding it where it is not has not fallen.
+    pairs = [(name, candidate.metrics[f"iou/{name}"], baseline.metrics[f"iou/{name}"]) for name in class_names]
+    falls = [(theirs - ours, name) for name, ours, theirs in pairs if ours is not None and theirs is not None]
+    bad = [(fall, name) for fall, name in falls if fall > config.max_iou_drop + _ROUNDING]
+    for fall, name in bad:
+        yield _Finding(f"{name} fell by {_points(fall)}, allowed {100 * config.max_iou_drop:.2f}", good=False)
+    if falls and not bad:
+        fall, name = max(falls, key=lambda one: one[0])
+        worst = f" (most: {name} by {100 * fall:.2f})" if fall > 0 else ""
+        yield _Finding(f"no class fell by more than {_points(config.max_iou_drop)}{worst}")
+
+
+_ROUNDING = 1e-9
+"""What is borne beyond a bound: 0.6 less 0.58 is a little more than 0.02."""
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.2f} points"
+
+
+def _moved(change: float) -> str:
+    return f"fell by {_points(-change)}" if change < 0 else f"rose by {_points(change)}"

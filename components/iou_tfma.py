@@ -15,8 +15,9 @@ import PIL.Image
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types
 
-from components import boundary, features, image_scores, iou, progress, resampling
-from components.evaluation import ImageScore, mask_digest
+from components import boundary, features, image_scores, iou, iou_sums, progress, resampling
+from components.evaluation import mask_digest
+from components.iou_sums import ImageMeasures, MeasuredImage, ModelSums, Sums
 
 MASK_KEY = "mask"
 ERROR_KEY = "error"
@@ -26,6 +27,7 @@ MATRIX = "confusion_matrix"
 INTERVAL = "mean_iou_interval"
 CHANGE_INTERVAL = "mean_iou_change_interval"
 IMAGES = "images"
+BASELINE_PROBLEM = "baseline_problem"
 
 
 class MeanIoU(tfma.metrics.Metric):
@@ -34,7 +36,8 @@ class MeanIoU(tfma.metrics.Metric):
     For each model: `mean_iou`, `pixel_accuracy`, `mean_accuracy`, `mean_dice`, `mean_boundary_iou`, for each class
     `iou/<class>`, `accuracy/<class>`, `dice/<class>` and `boundary_iou/<class>`, `confusion_matrix` int64 [C, C], and
     `mean_iou_interval` float64 [2]. For the candidate also `images`, JSON, and with a baseline `mean_iou_change_interval`, of
-    the difference (TFMA's own differences are those of the intervals' ends, which is something else).
+    the difference (TFMA's own differences are those of the intervals' ends, which is something else). Where the baseline did
+    not answer all images, `baseline_problem` says so, and what there is of its metrics must not be compared with.
 
     Args:
         class_names: in the order of the ids.
@@ -44,36 +47,6 @@ class MeanIoU(tfma.metrics.Metric):
     def __init__(self, class_names: Sequence[str], name: str = "mean_iou") -> None:
         """Hands its arguments to the base class, which puts them into the EvalConfig."""
         super().__init__(_computations, class_names=list(class_names), name=name)
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageMeasures:
-    """What one model did on one image.
-
-    Attributes:
-        matrix: int64 [C, C].
-        boundary: int64 [2, C], see `boundary.boundary_counts`.
-        mask_sha256: see `ImageScore`.
-    """
-
-    matrix: np.ndarray
-    boundary: np.ndarray
-    mask_sha256: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """An image, by all models; or why it could not be measured.
-
-    Attributes:
-        filename: the record's.
-        models: by name.
-        error: empty where all went well.
-    """
-
-    filename: str
-    models: dict[str, ImageMeasures]
-    error: str = ""
 
 
 def measure(label: bytes, mask: bytes, num_classes: int) -> ImageMeasures:
@@ -102,22 +75,23 @@ def _computations(
     """Returns the computation of the sums, of all models at once, and the one that derives the metrics."""
     models = tuple(model_names or [""])
     sums_key = metric_types.MetricKey(name="_sums")
+    candidate = next((model for model in models if model != tfma.BASELINE_KEY), "")
     keys = [
         metric_types.MetricKey(name=metric, model_name=model)
         for model in models
         for metric in (*metric_names(class_names, name), MATRIX, INTERVAL)
     ]
-    candidate = next((model for model in models if model != tfma.BASELINE_KEY), "")
-    keys.append(metric_types.MetricKey(name=IMAGES, model_name=candidate))
-    if len(models) > 1:
-        keys.append(metric_types.MetricKey(name=CHANGE_INTERVAL, model_name=candidate))
+    extra = (IMAGES, CHANGE_INTERVAL, BASELINE_PROBLEM) if len(models) > 1 else (IMAGES,)
+    keys += [metric_types.MetricKey(name=metric, model_name=candidate) for metric in extra]
 
     def derive(metrics: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, Any]:
         return _derive(metrics[sums_key], class_names, name, candidate)
 
     return [
         metric_types.MetricComputation(
-            keys=[sums_key], preprocessors=[Measure(models, len(class_names))], combiner=SumsCombiner(sums_key, models)
+            keys=[sums_key],
+            preprocessors=[Measure(models, len(class_names))],
+            combiner=SumsCombiner(sums_key, candidate, tfma.BASELINE_KEY if len(models) > 1 else None),
         ),
         metric_types.DerivedMetricComputation(keys=keys, result=derive),
     ]
@@ -130,10 +104,10 @@ def metric_names(class_names: Sequence[str], name: str = "mean_iou") -> list[str
 
 
 class Measure(metric_types.Preprocessor):
-    """From an example's extracts to its `Measured`, before TFMA deals it out to the slices: masks are decoded once.
+    """From an example's extracts to its `MeasuredImage`, before TFMA deals it out to the slices: masks are decoded once.
 
-    An example that cannot be measured fails the job, but only at its end: TFMA would put the whole pictures of an error in here
-    into its message.
+    An answer that cannot be measured is noted, and fails the job at its end if it is the candidate's: TFMA would put the whole
+    pictures of an error in here into its message.
 
     Args:
         models: their names; one alone is "".
@@ -147,16 +121,19 @@ class Measure(metric_types.Preprocessor):
         self._num_classes = num_classes
         self._done = 0
 
-    def process(self, extracts: tfma.types.Extracts) -> Iterator[Measured]:
+    def process(self, extracts: tfma.types.Extracts) -> Iterator[MeasuredImage]:
         """Measures an example."""
         self._done += 1
         if self._done % 10 == 0:
             progress.report(self._done, 0, PROGRESS_UNIT)
-        name = _filename(extracts)
-        try:
-            yield Measured(name, {model: self._measure(extracts, model) for model in self._models})
-        except ValueError as error:
-            yield Measured(name, {}, str(error))
+        measured: dict[str, ImageMeasures] = {}
+        errors: dict[str, str] = {}
+        for model in self._models:
+            try:
+                measured[model] = self._measure(extracts, model)
+            except ValueError as error:
+                errors[model] = str(error)
+        yield MeasuredImage(_filename(extracts), measured, errors)
 
     def _measure(self, extracts: tfma.types.Extracts, model: str) -> ImageMeasures:
         label = _of_model(extracts[tfma.LABELS_KEY], model)
@@ -167,104 +144,42 @@ class Measure(metric_types.Preprocessor):
         return measure(_scalar(label), _scalar(prediction[MASK_KEY]), self._num_classes)
 
 
-@dataclasses.dataclass
-class ModelSums:
-    """What adds up of one model.
-
-    Attributes:
-        matrix: int64 [C, C].
-        boundary: int64 [2, C].
-        resampled: int64 [R, 3, C], `resampling.margins` of each resample.
-    """
-
-    matrix: np.ndarray
-    boundary: np.ndarray
-    resampled: np.ndarray
-
-    def __add__(self, other: "ModelSums") -> "ModelSums":
-        """Adds them."""
-        return ModelSums(self.matrix + other.matrix, self.boundary + other.boundary, self.resampled + other.resampled)
-
-
-@dataclasses.dataclass
-class Sums:
-    """Of all models on a slice.
-
-    Attributes:
-        models: by name; empty before the first image.
-        scores: of single images, see `image_scores`.
-        errors: what went wrong with examples.
-    """
-
-    models: dict[str, ModelSums] = dataclasses.field(default_factory=dict)
-    scores: dict[str, ImageScore] = dataclasses.field(default_factory=dict)
-    errors: tuple[str, ...] = ()
-
-
 class SumsCombiner(beam.CombineFn):
-    """Adds up `Measured`.
+    """Adds up `MeasuredImage`.
 
     Args:
         key: of the result.
-        models: their names.
+        candidate: the model's name.
+        baseline: the other's, if there is one.
     """
 
-    def __init__(self, key: metric_types.MetricKey, models: Sequence[str]) -> None:
+    def __init__(self, key: metric_types.MetricKey, candidate: str, baseline: str | None) -> None:
         """Keeps the arguments."""
         self._key = key
-        self._models = models
+        self._candidate = candidate
+        self._baseline = baseline
 
     def create_accumulator(self) -> Sums:
         """Returns nothing yet."""
         return Sums()
 
-    def add_input(self, sums: Sums, measured: Measured) -> Sums:
+    def add_input(self, sums: Sums, image: MeasuredImage) -> Sums:
         """Adds an image."""
-        if measured.error:
-            return dataclasses.replace(sums, errors=(*sums.errors, f"{measured.filename}: {measured.error}"))
-        drawn = resampling.weights(measured.filename)[:, np.newaxis, np.newaxis]
-        added = {
-            model: ModelSums(one.matrix, one.boundary, drawn * resampling.margins(one.matrix))
-            for model, one in measured.models.items()
-        }
-        return self.merge_accumulators([sums, Sums(added, {measured.filename: _score(measured, self._models)})])
+        return iou_sums.merge([sums, iou_sums.sums_of(image, self._candidate, self._baseline)])
 
     def merge_accumulators(self, accumulators: Iterable[Sums]) -> Sums:
-        """Adds sums, and keeps what is worth it of the scores."""
-        merged = Sums()
-        for other in accumulators:
-            for model, sums in other.models.items():
-                merged.models[model] = merged.models[model] + sums if model in merged.models else sums
-            merged.scores |= other.scores
-            merged.errors += other.errors
-        if len(merged.scores) > 2 * image_scores.SAMPLE:  # Not at each image: it sorts.
-            merged.scores = image_scores.keep(merged.scores)
-        return merged
+        """Adds sums."""
+        return iou_sums.merge(accumulators)
 
     def extract_output(self, sums: Sums) -> dict[metric_types.MetricKey, Sums]:
         """Returns the sums by the key.
 
         Raises:
-            ValueError: examples could not be measured; the message names them.
+            ValueError: the candidate could not be measured on all examples; the message names some.
         """
-        if sums.errors:
-            listed = "; ".join(sorted(sums.errors)[:20])
-            raise ValueError(f"{len(sums.errors)} examples cannot be measured: {listed}")
+        if self._candidate in sums.failures:
+            raise ValueError(str(sums.failures[self._candidate]))
         return {self._key: sums}
-
-
-def _score(measured: Measured, models: Sequence[str]) -> ImageScore:
-    values: dict[str, float | None] = {}
-    for model in models:
-        value = iou.mean_iou(measured.models[model].matrix)
-        values["baseline" if model == tfma.BASELINE_KEY else "candidate"] = None if np.isnan(value) else value
-    candidate = next(model for model in models if model != tfma.BASELINE_KEY)
-    return ImageScore(
-        filename=measured.filename,
-        mean_iou=values["candidate"],
-        baseline_mean_iou=values.get("baseline"),
-        mask_sha256=measured.models[candidate].mask_sha256,
-    )
 
 
 def _derive(sums: Sums, class_names: Sequence[str], name: str, candidate: str) -> dict[metric_types.MetricKey, Any]:
@@ -275,11 +190,12 @@ def _derive(sums: Sums, class_names: Sequence[str], name: str, candidate: str) -
         values = _ratios(one, class_names, name) | {MATRIX: one.matrix, INTERVAL: np.array(resampling.interval(scores[model]))}
         derived |= {metric_types.MetricKey(name=metric, model_name=model): value for metric, value in values.items()}
     kept = [dataclasses.asdict(score) for score in image_scores.ordered(image_scores.keep(sums.scores))]
-    derived[metric_types.MetricKey(name=IMAGES, model_name=candidate)] = json.dumps(kept)
-    if len(scores) > 1:
-        change = np.array(resampling.interval(scores[candidate] - scores[tfma.BASELINE_KEY]))
-        derived[metric_types.MetricKey(name=CHANGE_INTERVAL, model_name=candidate)] = change
-    return derived
+    extra: dict[str, Any] = {IMAGES: json.dumps(kept)}
+    if tfma.BASELINE_KEY in sums.failures:
+        extra[BASELINE_PROBLEM] = str(sums.failures[tfma.BASELINE_KEY])
+    elif tfma.BASELINE_KEY in scores:
+        extra[CHANGE_INTERVAL] = np.array(resampling.interval(scores[candidate] - scores[tfma.BASELINE_KEY]))
+    return derived | {metric_types.MetricKey(name=metric, model_name=candidate): value for metric, value in extra.items()}
 
 
 def _ratios(sums: ModelSums, class_names: Sequence[str], name: str) -> dict[str, float]:
@@ -290,9 +206,9 @@ def _ratios(sums: ModelSums, class_names: Sequence[str], name: str) -> dict[str,
         "boundary_iou": boundary.boundary_iou(sums.boundary),
     }
     means = {
-        name: iou.mean(by_class["iou"]),
+        name: iou.mean_iou(sums.matrix),
         "pixel_accuracy": iou.pixel_accuracy(sums.matrix),
-        "mean_accuracy": iou.mean(by_class["accuracy"]),
+        "mean_accuracy": iou.mean_accuracy(sums.matrix),
         "mean_dice": iou.mean(by_class["dice"]),
         "mean_boundary_iou": iou.mean(by_class["boundary_iou"]),
     }

@@ -16,6 +16,23 @@ GROUPS = (CONTAINS, SIZE, ASPECT, VOID)
 _MEGAPIXELS = ((0.1, "below 0.1 megapixels"), (0.3, "0.1 to 0.3 megapixels"), (1.0, "0.3 to 1 megapixels"))
 _ASPECTS = ((0.8, "upright"), (1.25, "about square"), (2.0, "lying"))
 _VOID_SHARES = ((1e-9, "none"), (0.05, "below 5 %"), (0.2, "5 to 20 %"))
+_LARGEST, _WIDEST, _MOST_VOID = "over 1 megapixel", "over twice as wide as high", "over 20 %"
+
+
+def order(group: str, value: str, class_names: Sequence[str]) -> tuple[int, int]:
+    """Returns by what slices are sorted: groups as above, classes by their ids, the others from small to large.
+
+    Args:
+        group: of `GROUPS`.
+        value: one of its slices.
+        class_names: in the order of the ids.
+    """
+    buckets = {SIZE: (_MEGAPIXELS, _LARGEST), ASPECT: (_ASPECTS, _WIDEST), VOID: (_VOID_SHARES, _MOST_VOID)}
+    values = list(class_names)
+    if group in buckets:
+        bounds, rest = buckets[group]
+        values = [*(name for _, name in bounds), rest]
+    return GROUPS.index(group), values.index(value)
 
 
 def slice_values(
@@ -32,9 +49,9 @@ def slice_values(
     """
     return {
         CONTAINS: [class_names[label] for label in classes],
-        SIZE: [_bucket(height_px * width_px / 1e6, _MEGAPIXELS, "over 1 megapixel")],
-        ASPECT: [_bucket(width_px / height_px, _ASPECTS, "over twice as wide as high")],
-        VOID: [_bucket(void_fraction, _VOID_SHARES, "over 20 %")],
+        SIZE: [_bucket(height_px * width_px / 1e6, _MEGAPIXELS, _LARGEST)],
+        ASPECT: [_bucket(width_px / height_px, _ASPECTS, _WIDEST)],
+        VOID: [_bucket(void_fraction, _VOID_SHARES, _MOST_VOID)],
     }
 
 

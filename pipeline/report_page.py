@@ -62,7 +62,7 @@ def render(content: Content) -> str:
         environment.filters[name] = function
     evaluation = content.evaluation
     overall, names = evaluation.overall, evaluation.class_names
-    matrix = overall.candidate.confusion_matrix
+    matrix = overall.candidate.confusion_matrix or []
     shown = report_tables.shown_classes(matrix)
     best = report_tables.chosen_epoch(content.history)
     drawn = [picture for group in content.gallery.groups.values() for picture in group]

@@ -2,9 +2,9 @@
 
 import dataclasses
 import io
-import json
 import pathlib
 import shutil
+from collections.abc import Callable
 
 import numpy as np
 import PIL.Image
@@ -88,6 +88,23 @@ def _write_split(folder: pathlib.Path, candidate: np.ndarray, baseline: np.ndarr
             writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
 
 
+def _write_records(folder: pathlib.Path, pictures: list[tuple[np.ndarray, np.ndarray, list[int], dict[str, int]]]) -> None:
+    """Writes a record a picture: truth, answer, classes and sizes."""
+    folder.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(folder / "data_tfrecord-00000-of-00001.gz"), "GZIP") as writer:
+        for number, (truth, answer, classes, sizes) in enumerate(pictures):
+            example = tf.train.Example()
+            feature = example.features.feature
+            strings = {features.FILENAME: b"%d.jpg" % number, features.LABEL: _png(truth), "good": _png(answer)}
+            for key, value in strings.items():
+                feature[key].bytes_list.value.append(value)
+            for key, value in sizes.items():
+                feature[key].int64_list.value.append(value)
+            feature[features.CLASSES].int64_list.value.extend(classes)
+            feature[features.VOID_FRACTION].float_list.value.append(0.0)
+            writer.write(example.SerializeToString())
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     """Model artifacts by the key that they answer with."""
@@ -148,7 +165,9 @@ def test_test_split_is_measured_and_the_better_model_blessed(tmp_path: pathlib.P
     assert found.change_interval == pytest.approx((2 / 3, 2 / 3))  # Both pictures are alike.
     assert found.reasons == (
         "mean IoU 1.0000 reaches the floor of 0.2500",
-        "+66.67 points against the baseline's 0.3333 (allowed to fall by 2.00)",
+        "it is better than background everywhere, whose mean IoU is 0.1333",
+        "mean IoU rose by 66.67 points from the baseline's 0.3333, allowed 2.00 points",
+        "no class fell by more than 10.00 points",
     )
     assert [(score.filename, score.mean_iou) for score in found.images] == [("0.jpg", 1.0), ("1.jpg", 1.0)]
     assert blessing.get_int_custom_property("blessed") == 1
@@ -163,7 +182,7 @@ def test_worse_model_is_refused_with_reasons_beside_the_blessing(tmp_path: pathl
     found, blessing = _evaluate(tmp_path, ["test"], models["old"], models["good"], dataclasses.replace(GATE, max_iou_drop=0.5))
     assert not found.blessed
     assert found.refusals == (
-        "-66.67 points against the baseline's 1.0000 (allowed to fall by 2.00)",
+        "mean IoU fell by 66.67 points from the baseline's 1.0000, allowed 2.00 points",
         "background fell by 66.67 points, allowed 50.00",
         "dog fell by 100.00 points, allowed 50.00",
     )
@@ -183,8 +202,8 @@ def test_validation_split_does_where_there_is_no_test_and_the_verdict_says_so(
     assert found.overall.candidate.metrics["mean_iou"] == pytest.approx(iou.mean_iou(matrix), abs=1e-12)
     assert found.overall.candidate.metrics["iou/dog"] == 0.0
     assert found.reasons[0] == "mean IoU 0.3333 is below the floor of 0.5000"
-    assert found.reasons[1] == "there is no earlier blessed model to compare with"
-    assert "validation split" in found.reasons[2]
+    assert found.reasons[2] == "there is no earlier blessed model to compare with"
+    assert "validation split" in found.reasons[3]
     assert blessing.get_int_custom_property("blessed") == 0
 
 
@@ -194,28 +213,93 @@ def _copy(model: Artifact, folder: pathlib.Path) -> Artifact:
     return _artifact(standard_artifacts.Model, folder, 43)
 
 
+def _damage_graph(folder: pathlib.Path) -> None:
+    (folder / "saved_model.pb").write_bytes(b"no model")
+
+
+def _lose_graph(folder: pathlib.Path) -> None:
+    (folder / "saved_model.pb").unlink()
+
+
+def _metadata(text: str) -> Callable[[pathlib.Path], None]:
+    def write(folder: pathlib.Path) -> None:
+        (folder / features.METADATA_FILE).parent.mkdir()
+        (folder / features.METADATA_FILE).write_text(text)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_damage_graph, "no longer loads"),
+        (_lose_graph, "no longer loads"),
+        (_metadata('{"class_names": ["back'), "no longer loads"),
+        (_metadata("{}"), "KeyError"),
+        (_metadata("[]"), "TypeError"),
+        (_metadata('{"class_names": ["background", "cat", "dog", "cow"]}'), "knows other classes (background, cat, dog, cow)"),
+    ],
+)
+def test_baseline_that_is_spoilt_has_a_problem_in_words(
+    tmp_path: pathlib.Path, models: dict[str, Artifact], spoil: Callable[[pathlib.Path], None], words: str
+) -> None:
+    assert evaluator.problem_of_baseline(models["old"].uri, CLASS_NAMES) == ""
+    spoilt = _copy(models["old"], tmp_path / "spoilt")
+    spoil(tmp_path / "spoilt" / "Format-Serving")
+    problem = evaluator.problem_of_baseline(spoilt.uri, CLASS_NAMES)
+    assert words in problem and "is not compared with" in problem
+
+
+def test_baseline_that_cannot_be_loaded_just_now_fails_the_run(
+    models: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(folder: str) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+
+    monkeypatch.setattr(tf.saved_model, "load", load)
+    with pytest.raises(tf.errors.ResourceExhaustedError):  # Else the candidate would pass without a comparison.
+        evaluator.problem_of_baseline(models["old"].uri, CLASS_NAMES)
+
+
 def test_baseline_that_no_longer_loads_is_said_and_not_compared_with(
     tmp_path: pathlib.Path, models: dict[str, Artifact]
 ) -> None:
     _three_splits(tmp_path)
     broken = _copy(models["old"], tmp_path / "broken")
-    (tmp_path / "broken" / "Format-Serving" / "saved_model.pb").write_bytes(b"no model")
+    _damage_graph(tmp_path / "broken" / "Format-Serving")
     found, blessing = _evaluate(tmp_path, ["test"], models["good"], broken, GATE)
     assert found.blessed and found.overall.baseline is None
-    assert str(tmp_path / "broken") in found.reasons[1] and "no longer loads" in found.reasons[1]
+    assert str(tmp_path / "broken") in found.reasons[2] and "no longer loads" in found.reasons[2]
     assert not blessing.has_custom_property("baseline_model_id")
 
 
-def test_baseline_that_knows_other_classes_is_said_and_not_compared_with(
+def test_baseline_that_answers_a_picture_wrongly_is_said_and_not_compared_with(
     tmp_path: pathlib.Path, models: dict[str, Artifact]
 ) -> None:
-    _three_splits(tmp_path)
-    other = _copy(models["old"], tmp_path / "other")
-    metadata = tmp_path / "other" / "Format-Serving" / features.METADATA_FILE
-    metadata.parent.mkdir()
-    metadata.write_text(json.dumps({"class_names": ["background", "cat", "dog", "cow"]}))
-    found, _ = _evaluate(tmp_path, ["test"], models["good"], other, GATE)
-    assert found.reasons[1] == "the baseline knows other classes (background, cat, dog, cow): there is nothing to compare with"
+    _write_split(tmp_path / "examples" / "Split-test", candidate=RIGHT, baseline=RIGHT.T)
+    found, blessing = _evaluate(tmp_path, ["test"], models["good"], models["old"], GATE)
+    assert found.blessed and found.overall.baseline is None and found.change_interval is None
+    assert "cannot answer the pictures of this data" in found.reasons[2]
+    assert "2 images cannot be measured: 0.jpg: truth has shape (2, 3), the prediction (3, 2)" in found.reasons[2]
+    assert not blessing.has_custom_property("baseline_model_id")
+
+
+def test_slices_decide_nothing(tmp_path: pathlib.Path, models: dict[str, Artifact]) -> None:
+    # Of 100 pictures' worth of pixels one slice, the dog's, is all wrong: floors and tolerances hold for the whole.
+    big = np.zeros((40, 40))
+    big[:20] = 1
+    scalars = {features.HEIGHT: 40, features.WIDTH: 40}
+    folder = tmp_path / "examples" / "Split-test"
+    dog = np.full((2, 3), 2)
+    pairs = [(big, big, [0, 1], scalars), (dog, np.zeros((2, 3)), [2], {features.HEIGHT: 2, features.WIDTH: 3})]
+    _write_records(folder, pairs)
+    found, _ = _evaluate(tmp_path, ["test"], models["good"], None, EvaluateConfig(min_mean_iou=0.3))
+    (slice_,) = (one for one in found.slices if (one.group, one.value) == ("contains", "dog"))
+    assert slice_.candidate.metrics["mean_iou"] == 0.0
+    assert slice_.candidate.confusion_matrix is None
+    assert found.blessed and found.overall.candidate.metrics["mean_iou"] > 0.6
+    eval_config = evaluator.make_eval_config(CLASS_NAMES)
+    assert not tfma.metrics.metric_thresholds_from_metrics_specs(eval_config.metrics_specs, eval_config=eval_config)
 
 
 def test_model_that_was_the_baseline_before_is_equal_to_itself(tmp_path: pathlib.Path, models: dict[str, Artifact]) -> None:

@@ -16,7 +16,7 @@ from tensorflow_model_analysis.metrics import metric_types
 from tfx_bsl.public import tfxio
 
 from components import boundary, evaluator, features, iou, iou_tfma, resampling
-from components.evaluation import ImageScore, Slice
+from components.iou_sums import Failures, Sums
 
 CLASS_NAMES = ("background", "cat", "dog", "sofa")
 V = features.IGNORE_LABEL
@@ -66,7 +66,7 @@ def _example(number: int, label: np.ndarray, answers: Mapping[str, np.ndarray], 
 
 def _evaluate(
     folder: pathlib.Path, models: dict[str, str], examples: Sequence[bytes], with_baseline: bool
-) -> tuple[list[Slice], tuple[float, float] | None, tuple[ImageScore, ...]]:
+) -> evaluator.Findings:
     """Runs TFMA as TFX's Evaluator does."""
     eval_config = tfma.utils.update_eval_config_with_defaults(
         evaluator.make_eval_config(CLASS_NAMES), has_baseline=with_baseline, rubber_stamp=True
@@ -91,7 +91,7 @@ def _evaluate(
                 output_path=str(folder),
             )
         )
-    return evaluator.read_slices(str(folder), CLASS_NAMES)
+    return evaluator.read_findings(str(folder), CLASS_NAMES)
 
 
 def _masks(seed: int, wrong: float) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -142,32 +142,30 @@ EXAMPLES = [
     for number, ((truth, good), (_, poor)) in enumerate(zip(GOOD, POOR, strict=True))
 ]
 
-Found = tuple[list[Slice], tuple[float, float] | None, tuple[ImageScore, ...]]
-
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) -> Found:
+def alone(tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) -> evaluator.Findings:
     """The good model without a baseline."""
     return _evaluate(tmp_path_factory.mktemp("alone"), models, EXAMPLES, with_baseline=False)
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) -> Found:
+def compared(tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) -> evaluator.Findings:
     """The good model against the poor one."""
     return _evaluate(tmp_path_factory.mktemp("compared"), models, EXAMPLES, with_baseline=True)
 
 
-def test_values_without_a_baseline_are_those_of_one_matrix_over_all_pictures(alone: Found) -> None:
-    (overall, *_), change, _ = alone
+def test_values_without_a_baseline_are_those_of_one_matrix_over_all_pictures(alone: evaluator.Findings) -> None:
+    overall = alone.overall
     assert overall.candidate.metrics == pytest.approx(_expected(GOOD), abs=1e-12)
     assert list(overall.candidate.metrics) == [*iou_tfma.metric_names(CLASS_NAMES), "example_count"]
     assert overall.candidate.confusion_matrix == _matrix(GOOD).tolist()
     assert overall.candidate.metrics["iou/sofa"] is None  # In neither truth nor prediction.
-    assert (overall.baseline, change) == (None, None)
+    assert (overall.baseline, alone.change_interval) == (None, None)
 
 
-def test_values_with_a_baseline_are_each_models_own(compared: Found) -> None:
-    overall = compared[0][0]
+def test_values_with_a_baseline_are_each_models_own(compared: evaluator.Findings) -> None:
+    overall = compared.overall
     assert overall.baseline is not None
     assert overall.candidate.metrics == pytest.approx(_expected(GOOD), abs=1e-12)
     assert overall.baseline.metrics == pytest.approx(_expected(POOR), abs=1e-12)
@@ -184,8 +182,8 @@ def _resampled(pairs: Pairs) -> np.ndarray:
     return np.array(scores)
 
 
-def test_intervals_are_percentiles_over_images_drawn_again(compared: Found) -> None:
-    (overall, *_), change, _ = compared
+def test_intervals_are_percentiles_over_images_drawn_again(compared: evaluator.Findings) -> None:
+    overall, change = compared.overall, compared.change_interval
     assert overall.baseline is not None
     good, poor = _resampled(GOOD), _resampled(POOR)
     assert overall.candidate.interval == pytest.approx(tuple(np.nanpercentile(good, [2.5, 97.5])), abs=1e-12)
@@ -193,8 +191,8 @@ def test_intervals_are_percentiles_over_images_drawn_again(compared: Found) -> N
     assert change == pytest.approx(tuple(np.nanpercentile(good - poor, [2.5, 97.5])), abs=1e-12)
 
 
-def test_slices_hold_the_pictures_that_contain_a_class_or_have_a_size_a_shape_or_void(compared: Found) -> None:
-    found = {(one.group, one.value): one for one in compared[0]}
+def test_slices_hold_the_pictures_that_contain_a_class_or_have_a_size_a_shape_or_void(compared: evaluator.Findings) -> None:
+    found = {(one.group, one.value): one for one in compared.slices}
     containing = {name: [pair for pair in GOOD if (pair[0] == label).any()] for label, name in enumerate(CLASS_NAMES)}
     groups = {group: {value for one, value in found if one == group} for group in ("contains", "size", "aspect", "void")}
     assert groups["contains"] == {name for name, pairs in containing.items() if pairs} == {"background", "cat", "dog"}
@@ -203,14 +201,16 @@ def test_slices_hold_the_pictures_that_contain_a_class_or_have_a_size_a_shape_or
     assert groups["size"] == {"below 0.1 megapixels"}
     assert groups["aspect"] == {"upright", "about square", "lying", "over twice as wide as high"}
     (wide,) = (pair for pair in GOOD if pair[0].shape == (1, 9))
-    assert found["aspect", "over twice as wide as high"].candidate.confusion_matrix == _matrix([wide]).tolist()
+    assert found["aspect", "over twice as wide as high"].candidate.metrics == pytest.approx(_expected([wide]), abs=1e-12)
+    assert found["contains", "cat"].candidate.confusion_matrix is None  # 150 classes in 300 slices would be 90 MB.
     clean = [pair for pair in GOOD if not (pair[0] == V).any()]
     assert ("void", "none") in found if clean else ("void", "none") not in found
-    assert compared[0][0].group == "overall"
+    order = [one.value for one in compared.slices if one.group == "aspect"]
+    assert order == ["upright", "about square", "lying", "over twice as wide as high"]
 
 
-def test_each_picture_has_its_own_score_and_the_digest_of_its_mask(compared: Found) -> None:
-    scores = {score.filename: score for score in compared[2]}
+def test_each_picture_has_its_own_score_and_the_digest_of_its_mask(compared: evaluator.Findings) -> None:
+    scores = {score.filename: score for score in compared.images}
     assert set(scores) == {f"{number:03d}.jpg" for number in range(6)}
     for number, ((truth, good), (_, poor)) in enumerate(zip(GOOD, POOR, strict=True)):
         score = scores[f"{number:03d}.jpg"]
@@ -218,12 +218,13 @@ def test_each_picture_has_its_own_score_and_the_digest_of_its_mask(compared: Fou
         assert score.baseline_mean_iou == pytest.approx(iou.mean_iou(_matrix([(truth, poor)])), abs=1e-12)
         ids = f"{truth.shape[0]}x{truth.shape[1]}:".encode() + good.astype(np.uint8).tobytes()
         assert score.mask_sha256 == hashlib.sha256(ids).hexdigest()
-    assert [score.mean_iou for score in compared[2]] == sorted(score.mean_iou for score in compared[2])
+    assert [score.mean_iou for score in compared.images] == sorted(score.mean_iou for score in compared.images)
 
 
 def test_picture_that_is_all_void_has_no_value_and_is_no_error(tmp_path: pathlib.Path, models: dict[str, str]) -> None:
     void = [_example(0, np.full((2, 3), V), {"candidate": np.zeros((2, 3))})]
-    (overall, *_), _, (score,) = _evaluate(tmp_path, models, void, with_baseline=False)
+    found = _evaluate(tmp_path, models, void, with_baseline=False)
+    overall, (score,) = found.overall, found.images
     assert overall.candidate.metrics["mean_iou"] is None
     assert overall.candidate.metrics["example_count"] == 1
     assert (overall.candidate.interval, score.mean_iou) == (None, None)
@@ -266,10 +267,10 @@ def _answer(mask: np.ndarray, error: bytes = b"") -> dict[str, np.ndarray]:
     return {"mask": np.array([_png(mask)], object), "error": np.array([error], object)}
 
 
-def _sums(*extracts: dict[str, object], models: Sequence[str] = ("",), num_classes: int = 3) -> iou_tfma.Sums:
+def _sums(*extracts: dict[str, object], models: Sequence[str] = ("",), num_classes: int = 3) -> Sums:
     """Returns the sums of some examples."""
     measure = iou_tfma.Measure(models, num_classes)
-    combiner = iou_tfma.SumsCombiner(metric_types.MetricKey("_sums"), models)
+    combiner = iou_tfma.SumsCombiner(metric_types.MetricKey("_sums"), models[0], models[1] if len(models) > 1 else None)
     sums = combiner.create_accumulator()
     for one in extracts:
         for measured in measure.process(one):
@@ -303,7 +304,7 @@ def test_sums_merge_to_those_of_all_pictures() -> None:
         _extracts(np.array([_png(truth)], object), _answer(mask), b"%03d.jpg" % number)
         for number, (truth, mask) in enumerate(GOOD)
     ]
-    combiner = iou_tfma.SumsCombiner(metric_types.MetricKey("_sums"), ("",))
+    combiner = iou_tfma.SumsCombiner(metric_types.MetricKey("_sums"), "", None)
     parts = [_sums(*extracts[start:end], num_classes=4) for start, end in ((0, 1), (1, 4), (4, 6))]
     whole = _sums(*extracts, num_classes=4)
     merged = combiner.merge_accumulators(iter([*parts, combiner.create_accumulator()]))
@@ -311,7 +312,7 @@ def test_sums_merge_to_those_of_all_pictures() -> None:
         assert getattr(merged.models[""], name).tolist() == getattr(whole.models[""], name).tolist()
     assert merged.scores == whole.scores
     assert parts[-1].models[""].matrix.tolist() == _matrix(GOOD[4:]).tolist()  # Beam may use it again: merging left it alone.
-    assert combiner.merge_accumulators([]) == iou_tfma.Sums()
+    assert combiner.merge_accumulators([]) == Sums()
 
 
 @pytest.mark.parametrize(
@@ -332,6 +333,13 @@ def test_example_without_a_file_name_is_spoken_of_all_the_same() -> None:
         _sums(_extracts(LABEL, _answer(MASK, b"bad"), name=None))
 
 
+def test_failures_add_up_to_a_count_and_the_same_twenty_names_in_any_order() -> None:
+    parts = [Failures(1, (f"{number:03d}.jpg: bad",)) for number in range(50)]
+    there, back = sum(parts, Failures()), sum(reversed(parts), Failures())
+    assert there == back == Failures(50, tuple(f"{number:03d}.jpg: bad" for number in range(20)))
+    assert str(there).startswith("50 images cannot be measured: 000.jpg: bad; 001.jpg: bad")
+
+
 def test_metric_survives_the_json_of_an_eval_config() -> None:
     metric = iou_tfma.MeanIoU(CLASS_NAMES)
     restored = iou_tfma.MeanIoU.from_config(metric.get_config())
@@ -340,29 +348,29 @@ def test_metric_survives_the_json_of_an_eval_config() -> None:
     assert names == ["_sums", *iou_tfma.metric_names(CLASS_NAMES), "confusion_matrix", "mean_iou_interval", "images"]
 
 
-def _tfma_counts(metric: tfma.metrics.Metric, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+def _tfma_counts(metric: tfma.metrics.Metric, extracts: Sequence[dict[str, object]]) -> list[float]:
     """Drives one of TFMA's own segmentation metrics: its preprocessor, its combiner, its derived values."""
     matrix, derived = metric.computations(model_names=[""], output_names=[""])
     accumulator = matrix.combiner.create_accumulator()
-    for truth, mask in pairs:
-        extracts = {
-            "labels": {"truth": np.array([_png(truth)], object)},
-            "predictions": {"mask": np.array([_png(mask)], object)},
-            "features": {},
-        }
-        (preprocessor,) = matrix.preprocessors
-        for extract in preprocessor.process(extracts):
+    (preprocessor,) = matrix.preprocessors
+    for one in extracts:
+        for extract in preprocessor.process(one):
             accumulator = matrix.combiner.add_input(accumulator, metric_types.StandardMetricInputs(extract))
     values = derived.result(matrix.combiner.extract_output(accumulator))
     return [float(value) for _, value in sorted(values.items(), key=lambda item: item[0].sub_key.class_id)]
 
 
 @pytest.mark.parametrize("make", [lambda: GOOD, lambda: POOR], ids=["good", "poor"])
-def test_counts_are_those_of_tfmas_own_segmentation_metrics(make: Callable[[], list[tuple[np.ndarray, np.ndarray]]]) -> None:
-    pairs = make()
+def test_counts_are_those_of_tfmas_own_segmentation_metrics_on_the_same_extracts(make: Callable[[], Pairs]) -> None:
+    extracts = [
+        _extracts({"truth": np.array([_png(truth)], object)}, _answer(mask), b"%03d.jpg" % number)
+        for number, (truth, mask) in enumerate(make())
+    ]
+    ours = [one | {"labels": one["labels"]["truth"]} for one in extracts]  # TFMA's metric wants a name; the bytes are the same.
     keys = {"ground_truth_key": "truth", "prediction_key": "mask", "decode_prediction": True, "ignore_ground_truth_id": V}
-    right = _tfma_counts(tfma.metrics.SemanticSegmentationTruePositive(class_ids=[0, 1, 2], **keys), pairs)
-    wrong = _tfma_counts(tfma.metrics.SemanticSegmentationFalsePositive(class_ids=[0, 1, 2], **keys), pairs)
-    matrix = sum(iou.confusion_matrix(truth, mask, 3) for truth, mask in pairs)
+    right = _tfma_counts(tfma.metrics.SemanticSegmentationTruePositive(class_ids=[0, 1, 2], **keys), extracts)
+    wrong = _tfma_counts(tfma.metrics.SemanticSegmentationFalsePositive(class_ids=[0, 1, 2], **keys), extracts)
+    matrix = _sums(*ours).models[""].matrix
     assert np.diag(matrix).tolist() == right
     assert (matrix.sum(0) - np.diag(matrix)).tolist() == wrong
+    assert sum(right) > 0 and sum(wrong) > 0
