@@ -605,11 +605,12 @@ def voc2007() -> PipelineConfig:
     """PASCAL VOC 2007 with a decoder on an encoder that knows ImageNet: the default.
 
     `vocseg run --preset voc2007 --data DIR`: 30 min on two cores that did other work at low priority, mean IoU 0.600 on the
-    test split (0.600 on the validation split, which chose epoch 50 of 60). With crops of 256 from 288 px, all else equal, 18 min,
-    0.568 and 0.564. One run each; a hundredth is within the noise. Before that, on the validation split: efficientnet_lite2
-    instead of 0 brought 40 epochs from 0.500 to 0.547, all else equal; the encoder at a twentieth of the decoder's rate instead
-    of a fifth, the best of a long run from 0.551 to 0.566, both at epoch 40, with other numbers of epochs and validations. A
-    decoder with group normalisation, and without projections of the encoder's features, stood at 0.17.
+    test split (0.600 on the validation split, which chose epoch 50 of 60). With crops of 256 from 288 px, all else equal, 18
+    min, 0.568 and 0.564. One run each; a hundredth is within the noise. Before that, on the validation split:
+    efficientnet_lite2 instead of 0 brought 40 epochs from 0.500 to 0.547, all else equal; the encoder at a twentieth of the
+    decoder's rate instead of a fifth, the best of a long run from 0.551 to 0.566, both at epoch 40, with other numbers of
+    epochs and validations. A decoder with group normalisation, and without projections of the encoder's features, stood at
+    0.17.
     """
     base = voc2007_scratch()
     return dataclasses.replace(

@@ -31,6 +31,7 @@ SMALL = [
     "--set=model.depth=2",
     "--set=evaluate.min_mean_iou=0",
     "--set=evaluate.beat_constant=false",
+    "--set=evaluate.max_iou_drop=1",
 ]
 STEPS = [
     "ExampleGen",
@@ -123,6 +124,13 @@ def test_first_run_executes_every_step_and_pushes_one_model(first: dict, root: p
     assert [path.name for path in pipeline.iterdir() if path.name.isdecimal()] == [first["pushed"]["version"]]
     assert first["baseline"] is None
     assert first["metrics"]["example_count"] == SPLIT_SIZES["test"]
+    report = pathlib.Path(first["paths"]["report"]).read_text()
+    assert "cat" in report and 'class="missing"' not in report
+    assert {path.name for path in pathlib.Path(first["pushed"]["path"], "assets.extra").iterdir()} == {
+        "vocseg.json",
+        "model_card.json",
+        "model_card.html",
+    }
     assert 0 < first["peak_memory_bytes"] < 4 * 2**30
 
 
@@ -285,7 +293,7 @@ def test_seed_concerns_training_and_the_baseline_is_the_blessed_model_before(
     assert executed(summary) == AFTER_TRAINER
     assert summary["baseline"] is not None
     assert summary["baseline"]["mean_iou"] != summary["metrics"]["mean_iou"]
-    assert any("against the baseline" in reason for reason in summary["verdict"]["reasons"])
+    assert any("from the baseline's" in reason for reason in summary["verdict"]["reasons"])
     again = run(root, *SMALL, "--seed=1", "--set=evaluate.max_mean_iou_drop=1", f"--data={data}", code=code)
     assert executed(again) == []
     assert again["baseline"] == summary["baseline"]
