@@ -62,7 +62,7 @@ def run(
             raise
         finally:
             summary.seconds = round(time.monotonic() - started, 1)
-            summary.peak_memory_bytes = runs.peak_memory_bytes()
+            summary.peak_memory_bytes = runs.peak_memory_bytes(summary.steps)
             _write(summary, folder, summary_path)
         _report(summary, folder, view)
         _write(summary, folder, summary_path)
@@ -162,7 +162,7 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
     from pipeline import datasets, runners  # Takes seconds, and prints: not before the output is redirected.
 
     def note(step: "Step") -> None:
-        cost = {"seconds": round(step.seconds, 2), "peak_memory_bytes": runs.peak_memory_bytes()}
+        cost = {"seconds": round(step.seconds, 2), "peak_memory_bytes": runs.take_peak_memory_bytes()}
         summary.steps.append({"name": step.name, "status": step.status, **cost})
         if step.name == "Trainer" and step.status != "failed":  # Its artifacts are published.
             training_state.remove_finished(locations.unfinished)

@@ -1,5 +1,6 @@
 """The record of a run: a folder with its log, its configuration and `summary.json`, written when it starts and when it ends."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -7,6 +8,7 @@ import os
 import pathlib
 import resource
 import uuid
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 SUMMARY_FILE = "summary.json"
@@ -26,8 +28,8 @@ class Summary:
         pid: of the process.
         process_started: when it was started, in ticks since boot: numbers of processes come again.
         seconds: from start to end.
-        steps: name, status (run, cached, resolved, failed) and seconds of each component, in order, and peak_memory_bytes, the
-            process's largest so far.
+        steps: name, status (run, cached, resolved, failed), seconds and peak_memory_bytes (of the process, meanwhile) of each
+            component, in order.
         metrics: of the candidate on the evaluated split; None for a class that does not occur.
         baseline: the same of the baseline, or None.
         verdict: blessed (bool), servable (bool; of a model that is not blessed False, as it is not tried), split, reasons,
@@ -145,11 +147,26 @@ def _process_start(pid: int) -> int:
         return 0
 
 
-def peak_memory_bytes() -> int:
+def peak_memory_bytes(steps: Iterable[Mapping[str, Any]] = ()) -> int:
     """Returns the largest resident size so far of this process or of one of its ended children.
 
     Linux counts in KiB. Its `ru_maxrss` of a process begins with that of whoever started it, so VmHWM is read instead.
+
+    Args:
+        steps: the summary's, whose peaks `take_peak_memory_bytes` has taken off the count.
     """
+    children = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return max(_high_water_bytes(), children, *(step["peak_memory_bytes"] for step in steps))
+
+
+def take_peak_memory_bytes() -> int:
+    """Returns the largest resident size of this process since it was last taken, and has the system count anew."""
+    peak = _high_water_bytes()
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # See proc(5). Where that is not allowed, the count goes on.
+    return peak
+
+
+def _high_water_bytes() -> int:
     status = pathlib.Path("/proc/self/status").read_text()
-    own = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
-    return 1024 * max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))

@@ -312,3 +312,26 @@ def test_peak_memory_counts_an_ended_child() -> None:
 def test_peak_memory_does_not_count_who_started_the_run() -> None:
     """A notebook or a scheduler that itself holds gigabytes."""
     assert _printed(f"{BLOCK} import subprocess, sys; subprocess.run([sys.executable, '-c', '{PEAK}'])") < 100 << 20
+
+
+def test_peak_of_a_step_is_what_was_held_meanwhile_and_the_runs_that_of_its_largest_step() -> None:
+    script = """
+from pipeline import runs
+runs.take_peak_memory_bytes()
+held = bytearray(200 << 20)
+del held
+large = runs.take_peak_memory_bytes()
+small = runs.take_peak_memory_bytes()
+print(large, small, runs.peak_memory_bytes(), runs.peak_memory_bytes([{"peak_memory_bytes": large}]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=pathlib.Path(runs.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    large, small, now, run = map(int, done.stdout.split())
+    assert large - small > 180 * 2**20
+    assert now < large == run
