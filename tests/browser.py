@@ -94,9 +94,11 @@ class Page:
             self.requests.append(details["request"]["url"])
         elif event == "Runtime.exceptionThrown":
             self._problems.append(json.dumps(details["exceptionDetails"]))
-        elif (event == "Runtime.consoleAPICalled" and details["type"] in ("error", "warning", "assert")) or (
-            event == "Log.entryAdded" and details["entry"]["level"] == "error"
-        ) or (event == "Network.loadingFailed" and not details.get("canceled")):
+        elif (
+            (event == "Runtime.consoleAPICalled" and details["type"] in ("error", "warning", "assert"))
+            or (event == "Log.entryAdded" and details["entry"]["level"] == "error")
+            or (event == "Network.loadingFailed" and not details.get("canceled"))
+        ):
             self._problems.append(json.dumps(details))
 
 
