@@ -24,7 +24,7 @@ MAX_REQUESTS = 32
 WAIT_S = 20.0
 """Seconds for which one waits before its client is asked to come back."""
 
-MAX_PICTURES = 2
+LARGEST_PICTURES = 2
 """Of the largest that the model takes: as many pixels may a request's pictures have together."""
 
 _PAGE = pathlib.Path(__file__).with_name("serve_page.html")
@@ -191,7 +191,7 @@ def _check_pixels(images: Sequence[bytes], max_pixels: int) -> None:
     """
     sizes = [size for encoded in images if (size := picture_size.header_size(encoded))]
     total = sum(height * width for height, width in sizes if not picture_size.is_too_large((height, width), max_pixels))
-    most = MAX_PICTURES * max_pixels
+    most = LARGEST_PICTURES * max_pixels
     if total > most:
         limit = f"at most {most / 1e6:.0f} are taken. Send several requests."
         raise rest.RequestError(f"The pictures have {total / 1e6:.1f} megapixels together; {limit}", 413)
