@@ -23,16 +23,17 @@ def to_palette_image(mask: np.ndarray, palette: Sequence[Color]) -> PIL.Image.Im
     return image
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, palette: Sequence[Color] | np.ndarray) -> np.ndarray:
-    """Tints a picture's objects with their class colours; background, the first class, stays.
+def overlay(image: np.ndarray, mask: np.ndarray, palette: Sequence[Color] | np.ndarray, background: bool = True) -> np.ndarray:
+    """Tints a picture's objects with their class colours.
 
     Args:
         image: uint8 [H, W, 3].
         mask: uint8 [H, W], ids.
         palette: colour of each id that occurs, void's too.
+        background: the first class is no object, and stays as it is.
 
     Returns:
         uint8 [H, W, 3].
     """
     tinted = (image.astype(np.uint16) + np.array(palette, np.uint16)[mask]) // 2
-    return np.where((mask > 0)[..., np.newaxis], tinted, image).astype(np.uint8)
+    return np.where((mask >= (1 if background else 0))[..., np.newaxis], tinted, image).astype(np.uint8)

@@ -2,13 +2,15 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import PIL.Image
-import PIL.ImageDraw
 from scipy import ndimage
 
 from components.features import IGNORE_LABEL, Color
+
+MIN_AREA_SHARE = 0.0005
+"""Of a picture: the least area of a region that counts, where none is said."""
 
 _NEIGHBOURS = np.ones((3, 3), bool)
 """All eight: what is one pixel wide and runs obliquely, as a cable or a chair's leg does, stays one region."""
@@ -42,14 +44,14 @@ def has_background(class_names: Sequence[str]) -> bool:
     return class_names[0].lower() == "background"
 
 
-def find_regions(mask: np.ndarray, scores: np.ndarray | None, background: bool, min_area_px: int) -> list[Region]:
+def find_regions(mask: np.ndarray, scores: np.ndarray | None, background: bool, min_area_px: int | None = None) -> list[Region]:
     """Finds the connected regions of each class; void is none.
 
     Args:
         mask: uint8 [H, W], ids.
         scores: float32 [H, W] in [0, 1], how sure the network was of each pixel's class, or None.
         background: class 0 is no object: it has no regions.
-        min_area_px: smaller regions are left out.
+        min_area_px: smaller regions are left out; by default those below `MIN_AREA_SHARE` of the mask.
 
     Returns:
         The regions, the largest first; of equal ones that of the lower id, then the upper, then the left one.
@@ -59,6 +61,8 @@ def find_regions(mask: np.ndarray, scores: np.ndarray | None, background: bool, 
     """
     if scores is not None and scores.shape != mask.shape:
         raise ValueError(f"scores have shape {scores.shape}, the mask {mask.shape}; expected the same.")
+    if min_area_px is None:
+        min_area_px = max(1, round(MIN_AREA_SHARE * mask.size))
     areas = np.bincount(mask.reshape(-1), minlength=IGNORE_LABEL + 1)
     areas[IGNORE_LABEL] = 0
     if background:
@@ -98,6 +102,19 @@ def _regions_of(class_id: int, mask: np.ndarray, scores: np.ndarray | None, min_
     ]
 
 
+def to_box(region: Region, class_names: Sequence[str]) -> dict[str, Any]:
+    """Returns a region as it is written as JSON; right and bottom lie just outside."""
+    return {
+        "class": class_names[region.class_id],
+        "left": region.left,
+        "top": region.top,
+        "right": region.right,
+        "bottom": region.bottom,
+        "area": region.area_px,
+        "mean_score": None if region.mean_score is None else round(region.mean_score, 4),
+    }
+
+
 def draw_boxes(overlay: np.ndarray, regions: Sequence[Region], palette: Sequence[Color]) -> np.ndarray:
     """Draws a frame around each region, in its class's colour, the small ones over the large.
 
@@ -107,12 +124,12 @@ def draw_boxes(overlay: np.ndarray, regions: Sequence[Region], palette: Sequence
         palette: colour of each id that occurs.
 
     Returns:
-        uint8 [H, W, 3]. Lines lie within the box and are as wide as a 250th of the longer side: 2 pixels at 500.
+        uint8 [H, W, 3]. Lines lie within the box, and are as wide as a 250th of the picture's longer side: 2 pixels at 500.
     """
-    image = PIL.Image.fromarray(overlay)
-    draw = PIL.ImageDraw.Draw(image)
-    width = max(1, round(max(image.size) / 250))
+    framed = overlay.copy()
+    width = max(1, round(max(overlay.shape) / 250))
     for region in sorted(regions, key=lambda region: -region.area_px):
-        box = (region.left, region.top, region.right - 1, region.bottom - 1)
-        draw.rectangle(box, outline=tuple(palette[region.class_id]), width=width)
-    return np.array(image)
+        box = framed[region.top : region.bottom, region.left : region.right]
+        for line in (box[:width], box[-width:], box[:, :width], box[:, -width:]):
+            line[:] = palette[region.class_id]
+    return framed

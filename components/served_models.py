@@ -2,17 +2,22 @@
 
 import contextlib
 import dataclasses
-import gc
 import io
+import os
 import pathlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+import numpy as np
 import PIL.Image
 
+from components import versions
 from components.errors import ModelError
 from components.features import Color
+
+Answer = tuple[np.ndarray | None, np.ndarray | None, str]
+"""A picture's mask, uint8 [H, W], its scores, float32 [H, W] in [0, 1], and the error: "" or why there is no mask."""
 
 _Files = frozenset[tuple[str, int, int]]
 
@@ -34,6 +39,13 @@ class Model(Protocol):
 
     def answer(self, encoded: list[bytes]) -> list[tuple[bytes, str]]:
         """Returns PNG and error for each encoded picture."""
+
+    @property
+    def max_pixels(self) -> int:
+        """Returns how large a picture may be."""
+
+    def predict_each(self, encoded: list[bytes], scored: bool = False) -> Iterator[Answer]:
+        """Yields mask, scores and error for each encoded picture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +118,6 @@ class ServedModels:
         if newest is None or newest is self._current:
             return False
         self._current = newest
-        gc.collect()  # A loaded SavedModel is a cycle: the old one's weights would wait for a collection.
         return True
 
     @contextlib.contextmanager
@@ -116,7 +127,8 @@ class ServedModels:
 
         def watch() -> None:
             while not stop.wait(interval_s):
-                self.poll()
+                with contextlib.suppress(Exception):  # Of the report, mostly; the next look may find what is good.
+                    self.poll()
 
         thread = threading.Thread(target=watch, name="versions", daemon=True)
         thread.start()
@@ -143,30 +155,44 @@ class ServedModels:
         return None
 
     def _warm(self, path: pathlib.Path) -> Served:
-        """Loads a version and lets it answer once: the first answer takes longer than those after it."""
+        """Loads a version and lets it answer each way once: the first answer takes longer than those after it."""
         model = self._load(path)
-        ((_, error),) = model.answer([_small_picture()])
-        if error:
-            raise ModelError(f"{path} does not answer a good picture: {error}")
+        picture = [_small_picture()]
+        for error in (model.answer(picture)[0][1], next(iter(model.predict_each(picture, scored=True)))[2]):
+            if error:
+                raise ModelError(f"{path} does not answer a good picture: {error}")
         return Served(int(path.name) if path.name.isdecimal() else 1, path, model)
 
 
 def candidates(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the versions in a folder, highest first: folders with a number for a name that hold a SavedModel."""
+    """Returns the versions in a folder, highest first, that hold a SavedModel."""
     try:
-        found = [path for path in folder.iterdir() if path.name.isdecimal() and (path / "saved_model.pb").is_file()]
+        found = versions.versions(folder)
     except OSError:
         return []
-    return sorted(found, key=lambda path: int(path.name), reverse=True)
+    return [path for path in reversed(found) if (path / "saved_model.pb").is_file()]
+
+
+def newest_model(root: str) -> pathlib.Path:
+    """Returns the newest version that any pipeline of a root has pushed.
+
+    Raises:
+        ModelError: there is none.
+    """
+    found = [path for folder in pathlib.Path(root, "models").glob("*") for path in candidates(folder)]
+    if not found:
+        raise ModelError(f"No model has been pushed in {root}. Give --model or --root, or make one: `vocseg run`.")
+    return max(found, key=lambda path: int(path.name))
 
 
 def _files(folder: pathlib.Path) -> _Files:
     """Returns name, size and time stamp of each file of a version."""
     found = set()
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # Being removed.
-            state = path.stat()
-            found.add((str(path.relative_to(folder)), state.st_size, state.st_mtime_ns))
+    for here, _, names in os.walk(folder):  # It passes over folders that are being removed.
+        for path in (os.path.join(here, name) for name in names):
+            with contextlib.suppress(OSError):
+                state = os.stat(path)
+                found.add((path, state.st_size, state.st_mtime_ns))
     return frozenset(found)
 
 

@@ -3,6 +3,7 @@
 import glob
 import os
 import pathlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from components.errors import VocsegError
@@ -14,7 +15,7 @@ LIST = "-"
 """Stands for a list of paths on the standard input."""
 
 Places = dict[pathlib.Path, pathlib.PurePath]
-"""For each picture, the path of its results below the output folder, without suffix."""
+"""For each picture, the path of its results below the output folder, mostly without suffix."""
 
 
 def find_pictures(names: Sequence[str], listed: Iterable[bytes], out: pathlib.Path) -> Places:
@@ -22,7 +23,8 @@ def find_pictures(names: Sequence[str], listed: Iterable[bytes], out: pathlib.Pa
 
     A file's results are named as it is. Those of a folder, a pattern or a list keep their path below it, so that equal names in
     two folders do not clash: below the folder, the pattern's part without wildcards, or what all paths of the list have in
-    common; of several such, below what all of them have in common.
+    common; of several such, below what all of them have in common. Where only the endings differ, as of a.jpg and a.png, the
+    results keep theirs.
 
     Args:
         names: files, folders (with all below them, except links to folders and what is hidden), patterns as of the shell with
@@ -34,7 +36,7 @@ def find_pictures(names: Sequence[str], listed: Iterable[bytes], out: pathlib.Pa
         In the order of the names, sorted within each.
 
     Raises:
-        VocsegError: there is nothing where a name says, or no pictures in it.
+        VocsegError: there is nothing where a name says, or no pictures in it; or a name that nothing can be called after.
     """
     missing = [name for name in names if name != LIST and not _is_pattern(name) and not os.path.exists(name)]
     if missing:
@@ -51,14 +53,20 @@ def find_pictures(names: Sequence[str], listed: Iterable[bytes], out: pathlib.Pa
         else:
             bases.append(base)
     common = os.path.commonpath(bases) if bases else ""
-    places = {key: path.name if key in alone else os.path.relpath(key, common) for key, path in found.items()}
-    return {path: pathlib.PurePath(places[key]).with_suffix("") for key, path in found.items()}
+    places = {
+        path: pathlib.PurePath(path.name if key in alone else os.path.relpath(key, common)) for key, path in found.items()
+    }
+    for path, place in places.items():
+        if place.stem in ("", ".", ".."):
+            raise VocsegError(f"{str(path)!r} cannot be a picture: its results would have no name. Rename or leave it out.")
+    stems = Counter(place.with_suffix("") for place in places.values())
+    return {path: place if stems[place.with_suffix("")] > 1 else place.with_suffix("") for path, place in places.items()}
 
 
 def _expand(name: str, listed: Iterable[bytes], out: str) -> tuple[str | None, list[pathlib.Path]]:
     """Returns the folder below which a name's pictures lie, None for a file; and the pictures."""
     if name == LIST:
-        found = [pathlib.Path(os.fsdecode(line.rstrip(b"\r\n"))) for line in listed if line.strip()]
+        found = [_read_line(line) for line in listed if line.strip()]
         base = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in found]) if found else None
         what = "The list on the standard input"
     elif os.path.isdir(name) or _is_pattern(name):
@@ -76,6 +84,12 @@ def _expand(name: str, listed: Iterable[bytes], out: str) -> tuple[str | None, l
     if not found:
         raise VocsegError(f"{what} names no pictures; expected {', '.join(sorted(SUFFIXES))}.")
     return base, found
+
+
+def _read_line(line: bytes) -> pathlib.Path:
+    if b"\0" in line:
+        raise VocsegError(f"The list on the standard input has a NUL in {line[:60]!r}; expected one path a line.")
+    return pathlib.Path(os.fsdecode(line.rstrip(b"\r\n")))
 
 
 def _walk(folder: str) -> Iterator[str]:

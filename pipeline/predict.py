@@ -7,7 +7,6 @@ import os
 import pathlib
 import sys
 import uuid
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,9 +16,11 @@ import rich.progress
 import rich.table
 import rich.text
 
-from components.errors import ModelError, VocsegError
+from components.errors import VocsegError
+from components.served_models import newest_model
 from pipeline.locations import check_writable
 from pipeline.pictures import LIST, find_pictures
+from pipeline.quiet import quiet_tensorflow
 
 Write = Callable[[dict[str, Any]], None]
 
@@ -39,19 +40,6 @@ class Options:
     min_area_px: int | None = None
     tta: bool = False
     tile: bool = False
-
-
-def newest_model(root: str) -> pathlib.Path:
-    """Returns the newest version that any pipeline of a root has pushed.
-
-    Raises:
-        ModelError: there is none.
-    """
-    models = [path.parent for path in pathlib.Path(root, "models").glob("*/*/saved_model.pb")]
-    found = [path for path in models if path.name.isdecimal()]
-    if not found:
-        raise ModelError(f"No model has been pushed in {root}. Give --model or --root, or make one: `vocseg run`.")
-    return max(found, key=lambda path: int(path.name))
 
 
 def predict(folder: pathlib.Path | None, names: Sequence[str], out: pathlib.Path, root: str, options: Options) -> int:
@@ -78,23 +66,21 @@ def predict(folder: pathlib.Path | None, names: Sequence[str], out: pathlib.Path
         raise VocsegError(f"--out: the folder {out} cannot be made: {error.strerror}. Give another one.") from error
     if options.json not in (None, "-"):
         check_writable(options.json, "--json")
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # TensorFlow's own complaint of each bad picture: ours says more.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\..*")  # Of Python's age; TensorFlow's import.
-    from components.prediction import Method, Model, output_paths, predict_files, to_record
+    quiet_tensorflow()
+    from components.predicted_files import output_paths, predict_files, to_record
+    from components.prediction import Method, Model
 
     model = Model(folder)
-    images = list(places)
-    written = {path.resolve() for pair in output_paths(images, out, places).values() for path in pair}
-    if options.json and pathlib.Path(options.json).resolve() in written.union(image.resolve() for image in images):
+    outputs = output_paths(places, out, places)
+    used = (path for image, pair in outputs.items() for path in (image, *pair))
+    if options.json and pathlib.Path(options.json).resolve() in (path.resolve() for path in used):
         raise VocsegError(f"--json: {options.json} is a picture of this run. Give another path.")
     pixels: Counter[str] = Counter()
     bad = 0
-    with _json_lines(options.json) as write, _progress(len(images)) as advance:
+    with _json_lines(options.json) as write, _progress(len(outputs)) as advance:
         method = Method(tta=options.tta, tile=options.tile)
         scored = options.json is not None
-        for prediction in predict_files(
-            model, images, out, places, method=method, scored=scored, min_area_px=options.min_area_px
-        ):
+        for prediction in predict_files(model, outputs, method=method, scored=scored, min_area_px=options.min_area_px):
             advance()
             pixels.update(prediction.pixels)
             write(to_record(prediction, model.class_names))
@@ -104,10 +90,10 @@ def predict(folder: pathlib.Path | None, names: Sequence[str], out: pathlib.Path
     # The standard output has nothing but JSON if it has any.
     stream = sys.stderr if options.json == "-" else sys.stdout
     console = rich.console.Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
-    console.print(_table(pixels, model.class_names, len(images) - bad))
+    console.print(_table(pixels, model.class_names, len(outputs) - bad))
     console.print(f"model {folder}\nmasks and overlays in {out}", markup=False)
     if bad:
-        print(f"error: {bad} of {len(images)} pictures could not be read; they are named above.", file=sys.stderr)
+        print(f"error: {bad} of {len(outputs)} pictures could not be read; they are named above.", file=sys.stderr)
     return 1 if bad else 0
 
 

@@ -107,27 +107,28 @@ def gather(summary: runs.Summary, folder: str) -> report_page.Content:
         """Runs a part that the report can do without."""
         try:
             return read()
-        except KeyError as error:
-            missing[section] = f"The run's record does not say where {error} is."
         except Exception as error:  # Whatever has become of old files: the rest of the report is worth having.
             logging.getLogger(__name__).warning("the report's %s", section, exc_info=True)
             missing[section] = console.shorten(error)
         return empty
 
-    paths = summary.paths
-    chosen = report_pictures.choose(evaluation.images)
+    def place(name: str) -> str:
+        if name not in summary.paths:
+            raise VocsegError(f"The run's record does not say where its {name} is.")
+        return summary.paths[name]
 
     def draw() -> report_pictures.Gallery:
-        return report_pictures.draw_all(chosen, paths["examples"], evaluation.split, paths["trained"])
+        chosen = report_pictures.choose(evaluation.images)
+        return report_pictures.draw_all(chosen, place("examples"), evaluation.split, place("trained"))
 
     return report_page.Content(
         summary=summary,
         config=attempt("configuration", lambda: _read_config(os.path.join(folder, runs.CONFIG_FILE)), {}),
         evaluation=evaluation,
-        history=attempt("history", lambda: read_history(paths["history"]), []),
-        data=attempt("data", lambda: _read_data_report(paths["data report"]), None),
+        history=attempt("history", lambda: read_history(place("history")), []),
+        data=attempt("data", lambda: _read_data_report(place("data report")), None),
         gallery=attempt("pictures", draw, report_pictures.Gallery({}, ())),
-        executions=attempt("lineage", lambda: lineage.read_lineage(paths["metadata"], summary.pipeline, summary.run), ()),
+        executions=attempt("lineage", lambda: lineage.read_lineage(place("metadata"), summary.pipeline, summary.run), ()),
         missing=missing,
     )
 

@@ -65,12 +65,18 @@ def render(content: Content) -> str:
     matrix = overall.candidate.confusion_matrix or []
     shown = report_tables.shown_classes(matrix)
     best = report_tables.chosen_epoch(content.history)
+    verdict = content.summary.verdict or {}  # It knows of the ServingCheck, too.
+    passed = evaluation.blessed and verdict.get("servable", True)  # Older runs were not tried.
+    refusals = verdict.get("refusals", evaluation.refusals)
     drawn = [picture for group in content.gallery.groups.values() for picture in group]
     return environment.get_template(_TEMPLATE).render(
         content=content,
         summary=content.summary,
         evaluation=evaluation,
-        other_reasons=[reason for reason in evaluation.reasons if reason not in evaluation.refusals],
+        passed=passed,
+        state="Not blessed" if not evaluation.blessed else "Blessed" if passed else "Blessed, but it cannot be served",
+        refusals=refusals,
+        other_reasons=[reason for reason in verdict.get("reasons", evaluation.reasons) if reason not in refusals],
         overall_images=overall.candidate.metrics.get("example_count"),
         steps_have_memory=any("peak_memory_bytes" in step for step in content.summary.steps),
         mean_iou=report_tables.compare(overall, "mean_iou"),

@@ -37,7 +37,7 @@ class Drawn:
         truth: data URI.
         prediction: data URI, or "" where the model refused the picture.
         error_map: data URI, or "".
-        wrong: share of the pixels that are not void and are predicted as another class, 0..1, as drawn; None: not known.
+        wrong: share of the pixels that are not void and are predicted as another class, 0..1; None: not known.
         classes: ids that occur in truth or prediction, without void.
         note: what is to be said of it, or "".
     """
@@ -55,21 +55,21 @@ class Drawn:
 
 @dataclasses.dataclass(frozen=True)
 class Gallery:
-    """All that was drawn: pictures by "worst", "median" and "best", and the colour of each class."""
+    """All that was drawn: pictures by "best", "median" and "worst", and the colour of each class."""
 
     groups: dict[str, tuple[Drawn, ...]]
     palette: tuple[Color, ...]
 
 
 def choose(images: "Iterable[ImageScore]", each: int = 3) -> dict[str, "tuple[ImageScore, ...]"]:
-    """Chooses the worst, the median and the best pictures, none of them twice.
+    """Chooses the best, the median and the worst pictures, none of them twice.
 
     Args:
         images: in any order; those without a score are passed over.
         each: how many at most.
 
     Returns:
-        By "worst", "median" and "best", each from the lowest score to the highest.
+        By "best", "median" and "worst", each from the lowest score to the highest.
     """
     scored = sorted((i for i in images if i.mean_iou is not None), key=lambda i: (i.mean_iou, i.filename))
     low = min(each, -(-len(scored) // 3))
@@ -78,9 +78,9 @@ def choose(images: "Iterable[ImageScore]", each: int = 3) -> dict[str, "tuple[Im
     middle = min(each, len(rest))
     start = (len(rest) - middle) // 2
     return {
-        "worst": tuple(scored[:low]),
-        "median": tuple(rest[start : start + middle]),
         "best": tuple(scored[len(scored) - high :]),
+        "median": tuple(rest[start : start + middle]),
+        "worst": tuple(scored[:low]),
     }
 
 
@@ -189,8 +189,10 @@ def draw(
 
     picture = PIL.Image.fromarray(preprocessing.decode_image(encoded).numpy())
     size = scaled_size(*picture.size)
-    truth = _shrink(PIL.Image.open(io.BytesIO(label)), size)
-    prediction = None if mask is None else _shrink(PIL.Image.fromarray(mask), size)
+    ids = np.asarray(PIL.Image.open(io.BytesIO(label)))
+    wrong = None if mask is None else wrong_share(error_map(ids, mask))
+    truth = _shrink(ids, size)
+    prediction = None if mask is None else _shrink(mask, size)
     errors = None if prediction is None else error_map(truth, prediction)
     note = f"The model refused this picture: {error}" if mask is None else ""
     if mask is not None and mask_digest(mask) != score.mask_sha256:
@@ -203,7 +205,7 @@ def draw(
         truth=_png(truth, mask_colors(palette)),
         prediction="" if prediction is None else _png(prediction, mask_colors(palette)),
         error_map="" if errors is None else _png(errors, _ERROR_COLORS),
-        wrong=None if errors is None else wrong_share(errors),
+        wrong=wrong,
         classes=tuple(sorted(int(number) for number in present - {features.IGNORE_LABEL})),
         note=note,
     )
@@ -214,8 +216,8 @@ def mask_colors(palette: Sequence[Color]) -> tuple[Color, ...]:
     return (*palette, *[_VOID_COLOR] * (256 - len(palette)))
 
 
-def _shrink(mask: PIL.Image.Image, size: tuple[int, int]) -> np.ndarray:
-    return np.asarray(mask.resize(size, PIL.Image.Resampling.NEAREST))
+def _shrink(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(PIL.Image.fromarray(mask).resize(size, PIL.Image.Resampling.NEAREST))
 
 
 def _jpeg(image: PIL.Image.Image) -> str:

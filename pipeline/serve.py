@@ -8,19 +8,27 @@ import re
 import signal
 import socket
 import sys
-import warnings
+import threading
+import time
 
 import waitress
 import waitress.channel
 import waitress.task
+import waitress.wasyncore
 
 from components.errors import ModelError, VocsegError
-from components.served_models import Model, ServedModels
-from pipeline.predict import newest_model
-from pipeline.serve_app import MAX_BODY_BYTES, App
+from components.served_models import Model, ServedModels, newest_model
+from pipeline.quiet import quiet_tensorflow
+from pipeline.serve_app import MAX_BODY_BYTES, MAX_REQUESTS, App
 
-_THREADS = 8
-_CONNECTIONS = 256
+DRAIN_S = 30.0
+"""Seconds that requests in flight have once the server is to end."""
+
+_THREADS = MAX_REQUESTS + 8
+"""More than requests with pictures are let in, so that there is one for all else."""
+
+_CONNECTIONS = 100
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve(model: pathlib.Path | None, root: str, pipeline: str | None, host: str, port: int, name: str | None) -> int:
@@ -42,8 +50,7 @@ def serve(model: pathlib.Path | None, root: str, pipeline: str | None, host: str
     """
     folder = _find(model, root, pipeline)
     name = _model_name(folder, name)
-    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell has its background jobs ignore it.
-        signal.signal(number, signal.default_int_handler)
+    _interrupt_at_once()
     try:
         with _listen(host, port) as listening:
             _load_and_run(folder, name, listening)
@@ -53,8 +60,7 @@ def serve(model: pathlib.Path | None, root: str, pipeline: str | None, host: str
 
 
 def _load_and_run(folder: pathlib.Path, name: str, listening: socket.socket) -> None:
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # TensorFlow's own complaint of each bad picture: ours says more.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\..*")  # Of Python's age; TensorFlow's import.
+    quiet_tensorflow()
 
     def load(version: pathlib.Path) -> Model:
         from components import prediction  # TensorFlow takes seconds, which a folder without a model need not cost.
@@ -69,8 +75,7 @@ def _load_and_run(folder: pathlib.Path, name: str, listening: socket.socket) -> 
     print(f"serving {name}, version {models.current.version}, at http://{shown}:{port}/", flush=True)
     print(f"REST: http://{shown}:{port}/v1/models/{name}:predict   (Ctrl-C ends it)", flush=True)
     with models.following():
-        server.run()  # Ends with an interrupt, after the requests in flight.
-        server.close()
+        run(server)
 
 
 def make_server(app: App, listening: socket.socket) -> waitress.server.BaseWSGIServer:
@@ -86,8 +91,48 @@ def make_server(app: App, listening: socket.socket) -> waitress.server.BaseWSGIS
         ident=None,
     )
     server.channel_class = _Channel
-    app.waiting = lambda: len(server.task_dispatcher.queue)
     return server
+
+
+def run(server: waitress.server.BaseWSGIServer, drain_s: float = DRAIN_S) -> None:
+    """Answers until the first SIGINT or SIGTERM; then the requests that have come are answered, and no new ones taken.
+
+    A second signal ends that, too.
+
+    Args:
+        server: what `make_server` returns.
+        drain_s: seconds for it, slow readers of large answers included.
+
+    Raises:
+        KeyboardInterrupt: at the second signal.
+    """
+    stop = threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        server.pull_trigger()  # Wakes the loop.
+
+    def turn(timeout_s: float) -> None:
+        server.asyncore.loop(timeout_s, server.adj.asyncore_use_poll, server._map, count=1)
+
+    for number in _SIGNALS:
+        signal.signal(number, end)
+    while not stop.is_set():
+        turn(1.0)
+    _interrupt_at_once()
+    waitress.wasyncore.dispatcher.close(server)  # Only what listens: the trigger is needed on.
+    end_s = time.monotonic() + drain_s
+    while time.monotonic() < end_s and any(
+        channel.requests or channel.total_outbufs_len for channel in server.active_channels.values()
+    ):
+        turn(0.1)
+    server.task_dispatcher.shutdown(timeout=1)
+    waitress.wasyncore.close_all(server._map)
+
+
+def _interrupt_at_once() -> None:
+    for number in _SIGNALS:  # SIGINT, too: a shell has its background jobs ignore it.
+        signal.signal(number, signal.default_int_handler)
 
 
 class _JsonErrorTask(waitress.task.ErrorTask):
@@ -144,8 +189,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.socket(family, kind)
-    except OSError as error:
-        raise VocsegError(f"--host: {host} is no address of this machine: {error.strerror}.") from error
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise VocsegError(f"--host: {host} is no address of this machine: {why}.") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)

@@ -25,17 +25,22 @@ class Page:
     """The browser's only tab.
 
     Attributes:
-        problems: errors on its console, exceptions, and requests that failed, as text.
         requests: the addresses that it asked for, in order.
     """
 
     def __init__(self, runner: asyncio.Runner, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.problems: list[str] = []
+        self._problems: list[str] = []
         self.requests: list[str] = []
         self._runner, self._socket = runner, socket
         self._numbers = itertools.count(1)
         for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             self.send(f"{domain}.enable")
+
+    @property
+    def problems(self) -> list[str]:
+        """Returns errors on its console, exceptions, and requests that failed, as text, up to now."""
+        self.run("0")  # What has happened is told before the answer.
+        return self._problems
 
     def open(self, address: str) -> None:
         """Goes to an address and waits until the page is loaded."""
@@ -88,11 +93,13 @@ class Page:
         if event == "Network.requestWillBeSent":
             self.requests.append(details["request"]["url"])
         elif event == "Runtime.exceptionThrown":
-            self.problems.append(json.dumps(details["exceptionDetails"]))
-        elif (event == "Runtime.consoleAPICalled" and details["type"] in ("error", "warning", "assert")) or (
-            event == "Log.entryAdded" and details["entry"]["level"] == "error"
+            self._problems.append(json.dumps(details["exceptionDetails"]))
+        elif (
+            (event == "Runtime.consoleAPICalled" and details["type"] in ("error", "warning", "assert"))
+            or (event == "Log.entryAdded" and details["entry"]["level"] == "error")
+            or (event == "Network.loadingFailed" and not details.get("canceled"))
         ):
-            self.problems.append(json.dumps(details))
+            self._problems.append(json.dumps(details))
 
 
 def find_browser() -> str:

@@ -17,7 +17,7 @@ import PIL.Image
 import pytest
 
 import pipeline_config
-from components import features, prediction, serving
+from components import features, predicted_files, serving
 from components.errors import VocsegError
 from components.models import registry
 from pipeline import cli, run, runs
@@ -723,11 +723,11 @@ def test_interrupted_predict_leaves_no_half_of_the_json_and_keeps_the_old_one(
     picture: pathlib.Path,
     tmp_path: pathlib.Path,
 ) -> None:
-    def interrupted(*_: object, **__: object) -> Iterator[prediction.Prediction]:
-        yield prediction.Prediction(picture, None, "bad", {})
+    def interrupted(*_: object, **__: object) -> Iterator[predicted_files.Prediction]:
+        yield predicted_files.Prediction(picture, None, "bad", {})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prediction, "predict_files", interrupted)
+    monkeypatch.setattr(predicted_files, "predict_files", interrupted)
     (tmp_path / "found.jsonl").write_text("old")
     assert main(["predict", "--model", str(version), str(picture), "--out", "out", "--json", "found.jsonl"]) == 130
     assert (tmp_path / "found.jsonl").read_text() == "old"

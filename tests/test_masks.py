@@ -84,6 +84,11 @@ def test_overlay_of_background_alone_is_the_picture_though_its_color_is_not_blac
     np.testing.assert_array_equal(tinted, IMAGE)
 
 
+def test_overlay_tints_the_first_class_where_it_is_no_background() -> None:
+    tinted = masks.overlay(IMAGE, np.zeros((2, 2), np.uint8), [(200, 100, 50)], background=False)
+    assert tinted[0, 0].tolist() == [105, 60, 40]
+
+
 def test_brightest_picture_and_color_do_not_wrap() -> None:
     tinted = masks.overlay(np.full((1, 1, 3), 255, np.uint8), np.ones((1, 1), np.uint8), [(0, 0, 0), (255, 255, 255)])
     assert tinted.tolist() == [[[255, 255, 255]]]

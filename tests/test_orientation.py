@@ -15,7 +15,7 @@ import PIL.ImageOps
 import pytest
 import tensorflow as tf
 
-from components import features, orientation, prediction, preprocessing, serving
+from components import features, orientation, predicted_files, prediction, preprocessing, serving
 from pipeline_config import ServingConfig, TransformConfig
 
 ORDERS = {"II": "<", "MM": ">"}
@@ -376,7 +376,9 @@ def test_served_mask_is_that_of_the_turned_picture(model: prediction.Model) -> N
 
 def test_overlay_lies_on_the_turned_picture(model: prediction.Model, tmp_path: pathlib.Path) -> None:
     (tmp_path / "a.jpg").write_bytes(_tagged(6, "<", _thirds()))
-    (found,) = prediction.predict_files(model, [tmp_path / "a.jpg"], tmp_path / "out")
+    (found,) = predicted_files.predict_files(
+        model, {tmp_path / "a.jpg": (tmp_path / "out/a.png", tmp_path / "out/a_overlay.png")}
+    )
     assert found.error == ""
     mask, overlay = (np.asarray(PIL.Image.open(tmp_path / "out" / name)) for name in ("a.png", "a_overlay.png"))
     assert (mask.shape, overlay.shape) == ((48, 32), (48, 32, 3))

@@ -84,6 +84,28 @@ def test_list_may_have_names_that_are_no_text() -> None:
     assert bytes(path) == b"in/\xff.jpg"
 
 
+@pytest.mark.parametrize("line", [b"..jpg", b"in/..jpg", b"...jpg", b"/"])
+def test_name_after_which_nothing_can_be_called_is_refused(line: bytes) -> None:
+    with pytest.raises(VocsegError, match="cannot be a picture"):
+        _find("-", listed=[line])
+
+
+def test_file_after_which_nothing_can_be_called_is_refused_as_an_argument_too() -> None:
+    _touch("in/..jpg", "in/a.jpg")
+    with pytest.raises(VocsegError, match="cannot be a picture"):
+        _find("in/..jpg")
+
+
+def test_list_with_nul_is_refused_with_what_is_expected() -> None:
+    with pytest.raises(VocsegError, match="one path a line"):
+        _find("-", listed=[b"in/a.jpg\0in/b.jpg\0"])
+
+
+def test_pictures_that_differ_only_in_their_ending_keep_it() -> None:
+    _touch("in/a.jpg", "in/a.png", "in/b.jpg", "in/x/a.png")
+    assert _find("in") == {"in/a.jpg": "a.jpg", "in/a.png": "a.png", "in/b.jpg": "b", "in/x/a.png": "x/a"}
+
+
 def test_picture_that_is_named_twice_comes_once() -> None:
     _touch("in/a.jpg")
     assert _find("in/a.jpg", "in", "in/*.jpg", "./in/../in/a.jpg", "in", "-", listed=[b"in/a.jpg\n"]) == {"in/a.jpg": "a"}

@@ -14,9 +14,10 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from components import features, prediction, serving
+from components import features, predicted_files, prediction, serving
 from components.errors import ModelError, VocsegError
 from components.regions import Region
+from components.served_models import Answer
 from pipeline_config import ServingConfig, TransformConfig
 
 NAMES = ("background", "red", "green", "blue")
@@ -54,6 +55,12 @@ def _write(path: pathlib.Path, name: str, width: int = 7, height: int = 5) -> pa
     return path
 
 
+def _predict(
+    model: prediction.Model, images: list[pathlib.Path], out: pathlib.Path, places: dict | None = None, **options: Any
+) -> Iterator[predicted_files.Prediction]:
+    return predicted_files.predict_files(model, predicted_files.output_paths(images, out, places), **options)
+
+
 def _ids(path: pathlib.Path | None) -> np.ndarray:
     """Returns a mask's ids, by Pillow."""
     assert path is not None
@@ -68,7 +75,7 @@ def test_model_knows_its_classes_and_colors(model: prediction.Model) -> None:
 
 def test_mask_is_a_palette_png_of_ids_in_the_colors_of_voc(model: prediction.Model, tmp_path: pathlib.Path) -> None:
     image = _write(tmp_path / "street.png", "green", width=9, height=4)
-    (found,) = prediction.predict_files(model, [image], tmp_path / "out")
+    (found,) = _predict(model, [image], tmp_path / "out")
     assert found.mask == tmp_path / "out" / "street.png"
     mask = PIL.Image.open(found.mask)
     assert (mask.format, mask.mode, mask.size) == ("PNG", "P", (9, 4))
@@ -79,7 +86,7 @@ def test_mask_is_a_palette_png_of_ids_in_the_colors_of_voc(model: prediction.Mod
 
 def test_overlay_beside_the_mask_is_the_picture_tinted(model: prediction.Model, tmp_path: pathlib.Path) -> None:
     images = [_write(tmp_path / f"{name}.png", name) for name in ("red", "background")]
-    list(prediction.predict_files(model, images, tmp_path / "out"))
+    list(_predict(model, images, tmp_path / "out"))
     red = PIL.Image.open(tmp_path / "out" / "red_overlay.png")
     assert (red.mode, red.size) == ("RGB", (7, 5))
     assert np.unique(np.asarray(red)[1:-1, 1:-1].reshape(-1, 3), axis=0).tolist() == [[164, 0, 0]]  # (200 + 128) / 2
@@ -93,7 +100,7 @@ def test_pixels_are_counted_by_class_and_add_up_to_the_picture(model: prediction
     pixels[:, :18, 0] = 255
     pixels[:, 22:, 2] = 255
     PIL.Image.fromarray(pixels).save(tmp_path / "two.png")
-    (found,) = prediction.predict_files(model, [tmp_path / "two.png"], tmp_path / "out")
+    (found,) = _predict(model, [tmp_path / "two.png"], tmp_path / "out")
     assert found.error == ""
     ids = _ids(found.mask)
     assert sum(found.pixels.values()) == 20 * 40
@@ -104,9 +111,9 @@ def test_pixels_are_counted_by_class_and_add_up_to_the_picture(model: prediction
 
 
 def test_pictures_beyond_one_batch_come_in_their_order(model: prediction.Model, tmp_path: pathlib.Path) -> None:
-    names = [NAMES[number % 4] for number in range(prediction.BATCH_SIZE + 3)]
+    names = [NAMES[number % 4] for number in range(predicted_files.BATCH_SIZE + 3)]
     images = [_write(tmp_path / f"{number}.jpg", name, width=5 + number) for number, name in enumerate(names)]
-    found = list(prediction.predict_files(model, images, tmp_path / "out"))
+    found = list(_predict(model, images, tmp_path / "out"))
     assert [one.image for one in found] == images
     assert [one.pixels for one in found] == [{name: 5 * (5 + number)} for number, name in enumerate(names)]
     assert [_ids(one.mask).shape for one in found] == [(5, 5 + number) for number in range(len(names))]
@@ -116,7 +123,7 @@ def test_unreadable_picture_is_reported_and_the_others_written(model: prediction
     good, last = _write(tmp_path / "good.png", "red"), _write(tmp_path / "last.jpg", "blue")
     broken, missing = tmp_path / "broken.jpg", tmp_path / "missing.jpg"
     broken.write_bytes(last.read_bytes()[:-200])
-    found = list(prediction.predict_files(model, [good, broken, missing, last], tmp_path / "out"))
+    found = list(_predict(model, [good, broken, missing, last], tmp_path / "out"))
     assert [one.mask for one in found] == [tmp_path / "out" / "good.png", None, None, tmp_path / "out" / "last.png"]
     assert [one.error for one in found] == ["", serving.UNREADABLE, "the file cannot be opened", ""]
     assert [one.pixels for one in found] == [{"red": 35}, {}, {}, {"blue": 35}]
@@ -124,16 +131,11 @@ def test_unreadable_picture_is_reported_and_the_others_written(model: prediction
     assert written == ["good.png", "good_overlay.png", "last.png", "last_overlay.png"]  # Nothing else, nothing half.
 
 
-def test_no_pictures_write_nothing(model: prediction.Model, tmp_path: pathlib.Path) -> None:
-    assert list(prediction.predict_files(model, [], tmp_path / "out")) == []
-    assert list((tmp_path / "out").iterdir()) == []
-
-
 def test_mask_that_would_replace_its_own_picture_is_refused(model: prediction.Model, tmp_path: pathlib.Path) -> None:
     first, second = _write(tmp_path / "a.jpg", "red"), _write(tmp_path / "b.png", "blue")
     before = second.read_bytes()
     with pytest.raises(VocsegError, match=r"b\.png would replace a picture.*--out"):
-        list(prediction.predict_files(model, [first, second], tmp_path))
+        list(_predict(model, [first, second], tmp_path))
     assert second.read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["a.jpg", "b.png"]  # Refused before anything is written.
 
@@ -142,38 +144,38 @@ def test_mask_that_would_replace_another_picture_is_refused_whatever_its_path_lo
     (tmp_path / "masks").mkdir()
     images = [tmp_path / "a.jpg", tmp_path / "masks" / ".." / "masks" / "a.png"]
     with pytest.raises(VocsegError, match=r"a\.png would replace a picture"):
-        prediction.output_paths(images, tmp_path / "masks")
+        predicted_files.output_paths(images, tmp_path / "masks")
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "masks")
     with pytest.raises(VocsegError, match=r"a\.png would replace a picture"):
-        prediction.output_paths([tmp_path / "a.jpg", tmp_path / "masks" / "a.png"], link)
+        predicted_files.output_paths([tmp_path / "a.jpg", tmp_path / "masks" / "a.png"], link)
 
 
 def test_overlay_that_would_replace_a_picture_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(VocsegError, match=r"a_overlay\.png would replace a picture"):
-        prediction.output_paths([tmp_path / "a.jpg", tmp_path / "a_overlay.png"], tmp_path)
+        predicted_files.output_paths([tmp_path / "a.jpg", tmp_path / "a_overlay.png"], tmp_path)
 
 
 @pytest.mark.parametrize(("one", "other"), [("x/a.jpg", "y/a.jpg"), ("x/a.jpg", "x/a.png"), ("x/a_overlay.jpg", "x/a.jpg")])
 def test_pictures_that_would_get_the_same_mask_are_refused_by_name(tmp_path: pathlib.Path, one: str, other: str) -> None:
     with pytest.raises(VocsegError, match="would both be written to") as raised:
-        prediction.output_paths([tmp_path / one, tmp_path / other], tmp_path / "out")
+        predicted_files.output_paths([tmp_path / one, tmp_path / other], tmp_path / "out")
     assert one in str(raised.value) and other in str(raised.value)
 
 
 def test_jpeg_may_have_its_mask_beside_it(model: prediction.Model, tmp_path: pathlib.Path) -> None:
     image = _write(tmp_path / "a.jpg", "green")
     before = image.read_bytes()
-    (found,) = prediction.predict_files(model, [image], tmp_path)
+    (found,) = _predict(model, [image], tmp_path)
     assert found.mask == tmp_path / "a.png"
     assert image.read_bytes() == before
 
 
 def test_prediction_may_be_repeated(model: prediction.Model, tmp_path: pathlib.Path) -> None:
     image = _write(tmp_path / "a.jpg", "green")
-    first = list(prediction.predict_files(model, [image], tmp_path / "out"))
+    first = list(_predict(model, [image], tmp_path / "out"))
     before = (tmp_path / "out" / "a.png").read_bytes()
-    assert list(prediction.predict_files(model, [image], tmp_path / "out")) == first
+    assert list(_predict(model, [image], tmp_path / "out")) == first
     assert (tmp_path / "out" / "a.png").read_bytes() == before
 
 
@@ -207,7 +209,7 @@ def test_palette_of_another_data_set_is_used(folder: pathlib.Path, tmp_path: pat
     metadata["palette"][1] = [7, 8, 9]
     path.write_text(json.dumps(metadata))
     other = prediction.Model(tmp_path / "model")
-    (found,) = prediction.predict_files(other, [_write(tmp_path / "a.jpg", "red")], tmp_path / "out")
+    (found,) = _predict(other, [_write(tmp_path / "a.jpg", "red")], tmp_path / "out")
     assert found.mask is not None
     assert np.asarray(PIL.Image.open(found.mask).convert("RGB"))[0, 0].tolist() == [7, 8, 9]
 
@@ -224,7 +226,7 @@ def _halves(path: pathlib.Path) -> pathlib.Path:
 
 
 def test_regions_are_framed_in_the_overlay(model: prediction.Model, tmp_path: pathlib.Path) -> None:
-    (found,) = prediction.predict_files(model, [_halves(tmp_path / "a.png")], tmp_path / "out")
+    (found,) = _predict(model, [_halves(tmp_path / "a.png")], tmp_path / "out")
     assert (found.height, found.width) == (20, 40)
     assert [(region.class_id, region.top, region.bottom) for region in found.regions] == [(3, 0, 20), (1, 0, 20)]
     blue, red = found.regions  # Blue is the brighter one, and reaches farther into the grey.
@@ -242,14 +244,14 @@ def test_region_smaller_than_the_least_area_is_no_region_but_stays_in_the_mask(
     model: prediction.Model, tmp_path: pathlib.Path
 ) -> None:
     image = _halves(tmp_path / "a.png")
-    (all_,) = prediction.predict_files(model, [image], tmp_path / "out", min_area_px=0)
-    (none,) = prediction.predict_files(model, [image], tmp_path / "out", min_area_px=400)
+    (all_,) = _predict(model, [image], tmp_path / "out", min_area_px=0)
+    (none,) = _predict(model, [image], tmp_path / "out", min_area_px=400)
     assert len(all_.regions) == 2 and none.regions == ()
     assert none.pixels == all_.pixels
 
 
 def test_score_is_the_mean_probability_of_the_class(model: prediction.Model, tmp_path: pathlib.Path) -> None:
-    (found,) = prediction.predict_files(model, [_write(tmp_path / "a.png", "red")], tmp_path / "out", scored=True)
+    (found,) = _predict(model, [_write(tmp_path / "a.png", "red")], tmp_path / "out", scored=True)
     logits = np.array([0.5, 200 / 255, 0, 0])
     (region,) = found.regions
     assert region.mean_score == pytest.approx(np.exp(logits[1]) / np.exp(logits).sum(), abs=0.5 / 255 + 1e-6)
@@ -269,7 +271,7 @@ def test_older_model_without_scores_has_regions_without(monkeypatch: pytest.Monk
     metadata.write_text(json.dumps({name: known[name] for name in ("class_names", "palette", "height_px", "width_px")}))
     old = prediction.Model(tmp_path / "old")
     assert (old.transform, old.max_pixels) == (sizes, 32_000_000)
-    (found,) = prediction.predict_files(old, [_write(tmp_path / "a.png", "red")], tmp_path / "out", scored=True)
+    (found,) = _predict(old, [_write(tmp_path / "a.png", "red")], tmp_path / "out", scored=True)
     assert found.regions == (Region(1, 0, 0, 7, 5, 35, None),)
 
 
@@ -277,7 +279,7 @@ def test_results_go_where_they_are_told_to(model: prediction.Model, tmp_path: pa
     (tmp_path / "x").mkdir()
     images = [_write(tmp_path / "a.png", "red"), _write(tmp_path / "x" / "a.png", "blue")]
     places = {images[0]: pathlib.PurePath("one/a.b"), images[1]: pathlib.PurePath("two/deep/a")}
-    found = list(prediction.predict_files(model, images, tmp_path / "out", places))
+    found = list(_predict(model, images, tmp_path / "out", places))
     assert [one.mask for one in found] == [tmp_path / "out/one/a.b.png", tmp_path / "out/two/deep/a.png"]
     assert [one.overlay for one in found] == [tmp_path / "out/one/a.b_overlay.png", tmp_path / "out/two/deep/a_overlay.png"]
     assert all(one.mask and one.mask.is_file() and one.overlay and one.overlay.is_file() for one in found)
@@ -289,15 +291,15 @@ def test_batch_ends_where_its_bytes_are_enough(
     sizes = []
     each = model.predict_each
 
-    def spy(encoded: list[bytes], scored: bool) -> Iterator[prediction.Answer]:
+    def spy(encoded: list[bytes], scored: bool) -> Iterator[Answer]:
         sizes.append(len(encoded))
         return each(encoded, scored)
 
     monkeypatch.setattr(model, "predict_each", spy)
     images = [_write(tmp_path / f"{number}.png", "red") for number in range(5)]
     size = images[0].stat().st_size
-    monkeypatch.setattr(prediction, "BATCH_BYTES", 2 * size)
-    assert [one.pixels for one in prediction.predict_files(model, images, tmp_path / "out")] == [{"red": 35}] * 5
+    monkeypatch.setattr(predicted_files, "BATCH_BYTES", 2 * size)
+    assert [one.pixels for one in _predict(model, images, tmp_path / "out")] == [{"red": 35}] * 5
     assert sizes == [2, 2, 1]
 
 
@@ -305,8 +307,8 @@ def test_file_too_large_for_any_picture_is_not_read(
     model: prediction.Model, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     image = _write(tmp_path / "a.png", "red")
-    monkeypatch.setattr(prediction, "MAX_FILE_BYTES", image.stat().st_size - 1)
-    (found,) = prediction.predict_files(model, [image], tmp_path / "out")
+    monkeypatch.setattr(predicted_files, "MAX_FILE_BYTES", image.stat().st_size - 1)
+    (found,) = _predict(model, [image], tmp_path / "out")
     assert found.error == "the file cannot be opened"
 
 
@@ -321,16 +323,16 @@ def test_interrupt_while_a_file_is_written_leaves_nothing_half(
 
     monkeypatch.setattr(PIL.Image.Image, "save", save)
     with pytest.raises(KeyboardInterrupt):
-        list(prediction.predict_files(model, [image], tmp_path / "out"))
+        list(_predict(model, [image], tmp_path / "out"))
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_record_is_what_the_contract_says() -> None:
     region = Region(2, left=1, top=2, right=4, bottom=6, area_px=9, mean_score=0.123456)
     paths = pathlib.Path("a.jpg"), pathlib.Path("out/a.png"), pathlib.Path("out/a_overlay.png")
-    good = prediction.Prediction(paths[0], paths[1], "", {"green": 9}, paths[2], 6, 7, (region,))
+    good = predicted_files.Prediction(paths[0], paths[1], "", {"green": 9}, paths[2], 6, 7, (region,))
     box = {"class": "green", "left": 1, "top": 2, "right": 4, "bottom": 6, "area": 9, "mean_score": 0.1235}
-    assert prediction.to_record(good, NAMES) == {
+    assert predicted_files.to_record(good, NAMES) == {
         "image": "a.jpg",
         "mask": "out/a.png",
         "overlay": "out/a_overlay.png",
@@ -340,7 +342,7 @@ def test_record_is_what_the_contract_says() -> None:
         "boxes": [box],
         "error": None,
     }
-    bad = prediction.to_record(prediction.Prediction(paths[0], None, "broken", {}), NAMES)
+    bad = predicted_files.to_record(predicted_files.Prediction(paths[0], None, "broken", {}), NAMES)
     assert (bad["mask"], bad["overlay"], bad["boxes"], bad["error"]) == (None, None, [], "broken")
 
 
@@ -372,7 +374,7 @@ def test_masks_are_those_of_the_default_signature_to_the_pixel(
         images.append(tmp_path / f"{number}.png")
         images[-1].write_bytes(picture)
     served = tf.saved_model.load(str(folder)).signatures["serving_default"](tf.constant(pictures))["mask"].numpy()
-    found = list(prediction.predict_files(model, images, tmp_path / "out", scored=scored))
+    found = list(_predict(model, images, tmp_path / "out", scored=scored))
     for one, mask in zip(found, served, strict=True):
         assert np.array_equal(_ids(one.mask), PIL.Image.open(io.BytesIO(mask)))
         assert len(one.pixels) > 1
@@ -412,7 +414,7 @@ def test_equal_pictures_get_equal_masks_from_batch_to_batch(
     images = [tmp_path / f"{number}.png" for number in range(3)]
     for image in images:
         image.write_bytes(_encode(_blocks(1, 20, 33, 5)[0]))
-    found = list(prediction.predict_files(model, images, tmp_path / "out", method=method, scored=True))
+    found = list(_predict(model, images, tmp_path / "out", method=method, scored=True))
     assert len({one.mask.read_bytes() for one in found if one.mask}) == 1
     assert len({one.regions for one in found}) == 1 and found[0].regions
 
@@ -445,13 +447,35 @@ def test_broken_picture_is_an_error_whichever_way(model: prediction.Model, metho
         assert model.predict_by(method, broken) == (None, None, serving.UNREADABLE)
 
 
-def test_picture_beyond_the_limit_of_the_model_is_refused_whichever_way(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_picture_beyond_the_limit_of_the_server_is_refused_by_its_size_unless_it_is_looked_at_thoroughly(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    serving.save(
+        _color_model(),
+        str(tmp_path / "model"),
+        TransformConfig(height_px=8, width_px=8),
+        ServingConfig(max_megapixels=1),
+        NAMES,
+        PALETTE,
+    )
+    limited = prediction.Model(tmp_path / "model")
+    image = _write(tmp_path / "a.png", "red", 1001, 1000)
+    (found,) = _predict(limited, [image], tmp_path / "out")
+    assert found.error == "too large a picture: 1001 x 1000 pixels; at most 1 megapixels, and 16384 pixels a side, are taken"
+    (found,) = _predict(limited, [image], tmp_path / "out", method=TTA)
+    assert (found.error, found.pixels) == ("", {"red": 1_001_000})
+    monkeypatch.setattr(features, "MAX_PIXELS", 999_999)
+    (found,) = _predict(limited, [image], tmp_path / "out", method=TTA)
+    assert found.error.startswith("too large a picture: 1001 x 1000")
+
+
+def test_overlay_tints_the_first_class_where_it_is_no_background(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     shutil.copytree(folder, tmp_path / "model")
     path = tmp_path / "model" / features.METADATA_FILE
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_megapixels": 1}))
-    limited = prediction.Model(tmp_path / "model")
-    assert limited.predict_by(TTA, _encode(np.zeros((1000, 1001, 3), np.uint8))) == (None, None, serving.UNREADABLE)
-    assert limited.predict_by(TTA, _encode(np.zeros((1000, 1000, 3), np.uint8)))[2] == ""
+    names = {"class_names": ["road", *NAMES[1:]], "palette": [[0, 0, 250], *PALETTE[1:]]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | names))
+    (found,) = _predict(prediction.Model(tmp_path / "model"), [_write(tmp_path / "a.png", "background")], tmp_path / "out")
+    assert _ids(found.overlay)[2, 3].tolist() == [45, 45, 170]  # (90 + 0) / 2 and (90 + 250) / 2
 
 
 def test_picture_of_one_pixel_has_a_mask_of_one_pixel_whichever_way(model: prediction.Model) -> None:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from components.regions import Region, draw_boxes, find_regions, has_background
+from components.regions import Region, draw_boxes, find_regions, has_background, to_box
 
 # Three regions: class 1 is an L of 4 pixels at the left and one pixel at the right, class 2 a diagonal of 3.
 MASK = np.array(
@@ -149,6 +149,27 @@ def test_small_frame_is_drawn_over_a_large_one_whatever_their_order() -> None:
 def test_lines_of_a_large_picture_are_wider(width: int, line: int) -> None:
     drawn = draw_boxes(np.zeros((80, width, 3), np.uint8), [Region(1, 0, 0, width, 80, 1, None)], PALETTE)
     assert int((drawn[:, width // 2, 0] == 200).sum()) == 2 * line
+
+
+@pytest.mark.parametrize(("box_width", "box_height"), [(1, 1), (3, 40), (40, 3), (5, 5), (16, 31)])
+def test_wide_lines_do_not_leave_a_small_box(box_width: int, box_height: int) -> None:
+    region = Region(1, left=50, top=20, right=50 + box_width, bottom=20 + box_height, area_px=1, mean_score=None)
+    drawn = draw_boxes(np.zeros((80, 4000, 3), np.uint8), [region], PALETTE)  # Lines of 16 pixels, where there is room.
+    rows, columns = np.nonzero(drawn[..., 0])
+    assert (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1) == (50, region.right, 20, region.bottom)
+
+
+def test_region_has_the_same_box_wherever_it_is_written() -> None:
+    box = {"class": "cat", "left": 1, "top": 2, "right": 4, "bottom": 6, "area": 9, "mean_score": 0.1235}
+    assert to_box(Region(1, left=1, top=2, right=4, bottom=6, area_px=9, mean_score=0.123456), ("dog", "cat")) == box
+    assert to_box(DOT, ("dog", "cat"))["mean_score"] is None
+
+
+@pytest.mark.parametrize(("area", "expected"), [(4, 0), (5, 1)])
+def test_least_area_is_a_share_of_the_mask_where_none_is_said(area: int, expected: int) -> None:
+    mask = np.zeros((100, 100), np.uint8)
+    mask[0, :area] = 1
+    assert len(find_regions(mask, None, True)) == expected  # 0.0005 of 10,000.
 
 
 def test_no_regions_leave_the_picture() -> None:

@@ -137,6 +137,19 @@ def test_blessed_model_is_said_to_be_blessed_and_where_it_went() -> None:
     assert "No model was pushed." in report_page.render(_content())
 
 
+def test_blessed_model_that_cannot_be_served_is_said_to_be_so_with_the_reason() -> None:
+    reasons = ["mean IoU 0.5500 reaches the floor", "cannot be served: <no answer> in 60 s"]
+    verdict = {"blessed": True, "servable": False, "reasons": reasons, "refusals": reasons[1:]}
+    refused = Summary(run=RUN, pipeline="p", status="succeeded", verdict=verdict)
+    text = report_page.render(_content(evaluation=make_evaluation(blessed=True), summary=refused))
+    assert "<strong>✗ Blessed, but it cannot be served</strong>" in text
+    assert "run 20261120T120000Z: blessed, but it cannot be served</title>" in text
+    body = text.partition("<body>")[2]
+    assert '<section class="verdict refused"' in body
+    assert body.index("<b>cannot be served: &lt;no answer&gt; in 60 s</b>") < body.index("reaches the floor")
+    assert body.count("cannot be served: ") == 1
+
+
 def test_score_stands_beside_the_baselines_with_intervals() -> None:
     overall = _Reader(_section(report_page.render(_content()), "overall")).rows
     assert overall[1:4] == [
@@ -236,11 +249,17 @@ def test_report_comes_without_what_is_gone_and_says_so(tmp_path: pathlib.Path) -
     (tmp_path / "runs" / RUN / runs.CONFIG_FILE).unlink()
     content = report.gather(summary, str(tmp_path / "runs" / RUN))
     assert sorted(content.missing) == ["configuration", "data", "history", "lineage", "pictures"]
-    assert "'data report'" in content.missing["data"]
+    assert content.missing["data"] == "The run's record does not say where its data report is."
     text = report_page.render(content)
     assert text.count('class="missing"') == 5
     assert "The pictures cannot be shown" in text
     assert "Not blessed" in text
+
+
+def test_damaged_data_report_is_not_said_to_be_nowhere(tmp_path: pathlib.Path) -> None:
+    summary = _write_run(tmp_path)
+    pathlib.Path(summary.paths["data report"]).write_text("{}")
+    assert "does not say where" not in report.gather(summary, str(tmp_path / "runs" / RUN)).missing["data"]
 
 
 def test_file_name_that_is_no_unicode_does_not_stop_it(tmp_path: pathlib.Path) -> None:

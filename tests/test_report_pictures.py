@@ -39,6 +39,7 @@ def _names(chosen: dict[str, tuple[ImageScore, ...]]) -> dict[str, str]:
 def test_worst_median_and_best_share_no_picture(count: int, expected: tuple[str, str, str]) -> None:
     scores = [_score(chr(ord("a") + number), number / 100) for number in range(count)]
     chosen = report_pictures.choose(reversed(scores))
+    assert list(chosen) == ["best", "median", "worst"]
     assert _names(chosen) == dict(zip(("worst", "median", "best"), expected, strict=True))
 
 
@@ -118,6 +119,14 @@ def test_picture_is_drawn_with_truth_prediction_and_errors() -> None:
     errors = _decode(drawn.error_map).convert("RGB")
     assert [errors.getpixel((0, y)) for y in (0, 2, 3)] == [(150, 150, 150), (200, 0, 0), (255, 255, 255)]
     assert drawn.image.startswith("data:image/jpeg;base64,")
+
+
+def test_share_of_wrong_pixels_is_that_of_the_picture_before_it_is_shrunk() -> None:
+    label = np.zeros((4, 640), np.uint8)
+    label[:, ::2] = 1  # Every second column: a picture of half the width has all or none.
+    pair = (_png(np.zeros((4, 640, 3), np.uint8)), _png(label))
+    drawn = report_pictures.draw(_score("a"), *pair, np.ones((4, 640), np.uint8), "", PALETTE)
+    assert (drawn.size, drawn.wrong) == ((320, 2), 0.5)
 
 
 def test_picture_that_the_model_refuses_or_predicts_otherwise_says_so() -> None:

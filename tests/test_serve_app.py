@@ -4,8 +4,10 @@ import base64
 import io
 import json
 import pathlib
+import struct
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,9 @@ import pytest
 from fake_model import UNREADABLE, FakeModel, make_version
 from werkzeug.test import Client
 
-from components import picture_answer, rest
-from components.served_models import ServedModels
-from pipeline import serve_app
+from components import rest
+from components.served_models import Answer, ServedModels
+from pipeline import picture_answer, serve_app
 from pipeline.serve_app import App
 
 PNG = b"\x89PNG\r\n\x1a\n and more"
@@ -69,6 +71,7 @@ def test_signature_for_rest_names_its_output_as_tensorflow_serving_does(client: 
         ("GET", "/../../etc/passwd", "", 404),
         ("GET", "/predict", "", 405),
         ("POST", "/", "", 405),
+        ("POST", "//predict", "x", 404),
         ("POST", "/predict", "", 400),
         ("POST", "/predict", "This is no picture.", 415),
         ("POST", "/predict", "\x89PNG", 415),  # As UTF-8, its first byte is another.
@@ -111,15 +114,15 @@ def test_picture_is_answered_with_mask_legend_and_boxes(client: Client) -> None:
             {"class": "background", "color": "#000000", "pixels": 12, "share": 0.5},
             {"class": "cat", "color": "#ff0000", "pixels": 12, "share": 0.5},
         ],
-        "boxes": [{"class": "cat", "color": "#ff0000", "left": 0, "top": 0, "right": 3, "bottom": 4, "area_px": 12}],
+        "boxes": [
+            {"class": "cat", "left": 0, "top": 0, "right": 3, "bottom": 4, "area": 12, "mean_score": 0.75, "color": "#ff0000"}
+        ],
     }
 
 
 def test_first_class_has_boxes_and_a_colour_where_it_is_no_background() -> None:
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(np.zeros((2, 3), np.uint8)).save(buffer, "PNG")
-    answer = picture_answer.describe(buffer.getvalue(), ("road", "sky"), ((1, 2, 3), (4, 5, 6)))
-    assert [box["class"] for box in answer["boxes"]] == ["road"]
+    answer = picture_answer.describe(np.zeros((2, 3), np.uint8), None, ("road", "sky"), ((1, 2, 3), (4, 5, 6)))
+    assert [(box["class"], box["mean_score"]) for box in answer["boxes"]] == [("road", None)]
     image = PIL.Image.open(io.BytesIO(base64.b64decode(answer["mask"]))).convert("RGBA")
     assert np.asarray(image)[0, 0].tolist() == [1, 2, 3, 255]
 
@@ -137,24 +140,86 @@ def test_body_over_the_limit_is_refused(client: Client, monkeypatch: pytest.Monk
         assert "1 MB" in answer.json["error"]
 
 
-def test_overload_asks_to_come_back(app: App, client: Client) -> None:
-    app.waiting = lambda: serve_app.MAX_WAITING + 1
-    for path in ("/predict", "/v1/models/pets.v1:predict"):
-        answer = client.post(path, data=PNG)
-        assert answer.status_code == 503
-        assert answer.headers["Retry-After"] == "1"
-    assert client.get("/healthz").status_code == 200
-    app.waiting = lambda: serve_app.MAX_WAITING
-    assert client.post("/predict", data=PNG).status_code == 200
+def _png_header(width: int, height: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", width, height)
+
+
+def test_picture_that_is_too_large_by_its_header_is_told_so(client: Client) -> None:
+    assert client.post("/predict", data=_png_header(10, 10)).status_code == 200
+    answer = client.post("/predict", data=_png_header(11, 10))
+    assert answer.status_code == 413
+    assert answer.json["error"].startswith("too large a picture: 11 x 10 pixels")
+
+
+def test_pictures_with_too_many_pixels_together_are_refused_before_the_model_sees_them(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb, full, small = (rest.encode_bytes(_png_header(*size)) for size in ((1000, 1000), (10, 10), (1, 1)))
+    path = "/v1/models/pets.v1:predict"
+    answer = client.post(path, json={"instances": [full, bomb, full]})  # The model refuses the bomb unseen.
+    assert len(answer.json["predictions"]) == 3
+    monkeypatch.setattr(FakeModel, "answer", None)
+    answer = client.post(path, json={"instances": [full, full, small]})
+    assert answer.status_code == 413
+    assert "Send several requests" in answer.json["error"]
+
+
+class _Blocked(FakeModel):
+    """Answers what says so only when it may."""
+
+    may_end = threading.Event()
+    inside = threading.Semaphore(0)
+
+    def predict_each(self, encoded: list[bytes], scored: bool = False) -> Iterator[Answer]:
+        if b"blocks" in encoded[0]:
+            self.inside.release()
+            assert self.may_end.wait(20)
+        return super().predict_each(encoded, scored)
+
+
+def test_overload_asks_to_come_back_and_all_else_is_answered(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_app, "MAX_REQUESTS", 3)
+    monkeypatch.setattr(serve_app, "WAIT_S", 0.2)
+    make_version(tmp_path, "7")
+    app = App(ServedModels(tmp_path, _Blocked), "pets.v1", slots=2)
+    statuses: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: statuses.append(Client(app).post("/predict", data=PNG + b"blocks").status_code))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert _Blocked.inside.acquire(timeout=20)
+    for path in ("/predict", "/v1/models/pets.v1:predict"):  # In, but no slot gets free.
+        answer = Client(app).post(path, data=PNG)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert "busy" in answer.json["error"]
+    monkeypatch.setattr(serve_app, "WAIT_S", 20.0)
+    third = threading.Thread(target=lambda: statuses.append(Client(app).post("/predict", data=PNG).status_code))
+    third.start()
+    end = time.monotonic() + 20
+    while app._entered._value:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    answer = Client(app).post("/predict", data=PNG)  # Not even in.
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert "3 requests" in answer.json["error"]
+    assert Client(app).get("/healthz").status_code == 200
+    _Blocked.may_end.set()
+    for thread in (*threads, third):
+        thread.join()
+    assert statuses == [200] * 3
+    assert Client(app).post("/predict", data=PNG).status_code == 200
 
 
 def test_failure_of_the_model_is_a_500_without_its_insides(
     app: App, client: Client, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
-    def fail(self: FakeModel, encoded: list[bytes]) -> None:
+    def fail(self: FakeModel, encoded: list[bytes], scored: bool) -> None:
         raise ValueError("secret path")
 
-    monkeypatch.setattr(FakeModel, "answer", fail)
+    monkeypatch.setattr(FakeModel, "predict_each", fail)
     answer = client.post("/predict", data=PNG)
     assert answer.status_code == 500
     assert "secret" not in answer.text
@@ -164,9 +229,9 @@ def test_failure_of_the_model_is_a_500_without_its_insides(
 def test_no_more_requests_than_slots_are_in_the_model(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, most = 0, 0
     lock = threading.Lock()
-    real = FakeModel.answer
+    real = FakeModel.predict_each
 
-    def answer(self: FakeModel, encoded: list[bytes]) -> list[tuple[bytes, str]]:
+    def predict_each(self: FakeModel, encoded: list[bytes], scored: bool) -> Iterator[Answer]:
         nonlocal inside, most
         with lock:
             inside += 1
@@ -174,9 +239,9 @@ def test_no_more_requests_than_slots_are_in_the_model(app: App, monkeypatch: pyt
         time.sleep(0.02)
         with lock:
             inside -= 1
-        return real(self, encoded)
+        return real(self, encoded, scored)
 
-    monkeypatch.setattr(FakeModel, "answer", answer)
+    monkeypatch.setattr(FakeModel, "predict_each", predict_each)
     statuses: list[int] = []
     threads = [
         threading.Thread(target=lambda: statuses.append(Client(app).post("/predict", data=PNG).status_code)) for _ in range(8)

@@ -54,7 +54,7 @@ def test_picture_is_shown_with_mask_legend_and_boxes_and_a_text_file_is_refused(
     page.wait(SHOWN)
     assert _text(page, "#status") == "photo.jpg: 400 x 300 pixels"
     assert _text(page, "#legend").split() == ["person", "100.0", "%", "120,000"]
-    assert _text(page, "#boxes") == "person"
+    assert _text(page, "#boxes") == "person 0.12"  # e / (e + 20)
     sizes = page.run("['#picture', '#mask', '#boxes'].map(name => document.querySelector(name).getBoundingClientRect().width)")
     assert sizes[0] > 300 and sizes[0] == sizes[1] == sizes[2]
     assert page.run("document.documentElement.scrollWidth") <= width  # Nothing to scroll sideways.

@@ -6,12 +6,13 @@ import shutil
 import threading
 import time
 import weakref
+from collections.abc import Callable
 
 import pytest
 from fake_model import FakeModel, make_version
 
 from components.errors import ModelError
-from components.served_models import ServedModels, candidates
+from components.served_models import ServedModels, candidates, newest_model
 
 
 def test_highest_number_is_served_and_all_else_is_no_version(tmp_path: pathlib.Path) -> None:
@@ -97,6 +98,38 @@ def test_highest_one_left_is_taken_when_the_served_one_is_removed(tmp_path: path
     assert models.current.version == 2  # From memory.
 
 
+def test_watching_goes_on_after_a_report_that_fails(tmp_path: pathlib.Path) -> None:
+    said: list[str] = []
+
+    def report(line: str) -> None:
+        said.append(line)
+        raise OSError("the standard error is closed")
+
+    make_version(tmp_path, "1")
+    models = ServedModels(tmp_path, FakeModel, report)
+    with models.following(0.01):
+        make_version(tmp_path, "2", broken=True)
+        _wait(lambda: bool(said))
+        make_version(tmp_path, "3")
+        _wait(lambda: models.current.version == 3)
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_newest_model_is_that_of_the_highest_number_in_any_pipeline(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ModelError, match="No model has been pushed"):
+        newest_model(str(tmp_path))
+    make_version(tmp_path / "models" / "a", "9")
+    newest = make_version(tmp_path / "models" / "b", "10")
+    (tmp_path / "models" / "a" / "11").mkdir()  # Without a SavedModel.
+    assert newest_model(str(tmp_path)) == newest
+
+
 def test_old_version_answers_while_a_new_one_loads(tmp_path: pathlib.Path) -> None:
     may_end = threading.Event()
 
@@ -111,8 +144,5 @@ def test_old_version_answers_while_a_new_one_loads(tmp_path: pathlib.Path) -> No
         time.sleep(0.2)
         assert models.current.version == 1
         may_end.set()
-        end = time.monotonic() + 20
-        while models.current.version == 1:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        _wait(lambda: models.current.version != 1)
     assert models.current.version == 2
