@@ -243,19 +243,22 @@ def ServingCheck(
     max_megapixels: Parameter[int],
     code_digest: Parameter[str],
 ) -> None:
-    """Notes on `blessing` whether the model can be served, and why not, if it was blessed; details go into its folder."""
+    """Notes on `blessing` whether the model can be served, and why not, if it was blessed; details go into its folder.
+
+    The model's id is only noted where it was tried: the baseline rule passes over a model that was, and failed.
+    """
     del code_digest  # Only there for the cache.
     if model_blessing.get_int_custom_property(BLESSED) == 1:
         evaluated = read_evaluation(evaluation.uri)
         split = artifact_utils.get_split_uri([examples], evaluated.split)
         pictures = read_pictures(evaluated, records.list_files([f"{split}/*"]), max_megapixels * 1_000_000)
         folder = path_utils.serving_model_path(model.uri)
+        blessing.set_int_custom_property(MODEL_ID, model.id)  # What was not tried is not refused.
         result = check_model(folder, pictures, evaluated.class_names, from_json(CheckConfig, check))
     else:
         result = Check(servable=False, reasons=(NOT_CHECKED,))
     fileio.makedirs(blessing.uri)
     with fileio.open(os.path.join(blessing.uri, CHECK_FILE), "w") as file:
         file.write(json.dumps(dataclasses.asdict(result), indent=1) + "\n")
-    blessing.set_int_custom_property(MODEL_ID, model.id)
     blessing.set_int_custom_property(BLESSED, int(result.servable))
     blessing.set_string_custom_property(REASONS, "\n".join(result.reasons))

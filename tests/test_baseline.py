@@ -142,13 +142,13 @@ def test_model_that_cannot_be_served_is_passed_over(folder: pathlib.Path) -> Non
 
 
 def test_model_that_was_refused_and_later_served_counts(folder: pathlib.Path) -> None:
-    # Refused for a budget that was too small, or not tried, as a stricter floor had refused it.
+    # Refused for a budget that was too small, before or after.
     for verdicts in ((0, 1), (1, 0)):
         assert _tried(folder, *(_check(21 + number, 3, verdict) for number, verdict in enumerate(verdicts))) == 3
 
 
 def test_model_that_was_never_tried_counts(folder: pathlib.Path) -> None:
-    older = standard_artifacts.InfraBlessing()  # It did not say whom it is about.
+    older = standard_artifacts.InfraBlessing()  # Says not whom it is about: older, or of a model that was not tried.
     older.set_int_custom_property("blessed", 0)
     assert _tried(folder) == _tried(folder, _check(22, 2, 1), older) == 3
 

@@ -545,6 +545,7 @@ def test_component_does_not_try_what_is_not_blessed(
     blessing, details = _run(model, evaluation, split, tmp_path, blessed=0)
     assert blessing.get_int_custom_property("blessed") == 0
     assert blessing.get_string_custom_property("reasons") == NOT_CHECKED
+    assert not blessing.has_custom_property("current_model_id")  # It may have been tried before, and passed.
     assert details["reasons"] == [NOT_CHECKED] and details["pictures"] == []
 
 
