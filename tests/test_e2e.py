@@ -314,9 +314,11 @@ def test_rollback_makes_the_earlier_model_the_baseline_and_a_rerun_executes_noth
 
 
 def test_model_that_could_not_be_served_is_no_baseline(first: dict, root: pathlib.Path, data: pathlib.Path, code: pathlib.Path):
-    arguments = [*SMALL, "--set=evaluate.max_mean_iou_drop=1", f"--data={data}"]
+    gate = ["--set=evaluate.max_mean_iou_drop=1", "--set=evaluate.max_iou_drop=1"]
+    arguments = [*SMALL, *gate, f"--data={data}"]
     refused = run(root, *arguments, "--seed=3", "--set=check.max_seconds=1", code=code)
-    assert refused["verdict"]["blessed"] and not refused["verdict"]["servable"] and refused["pushed"] is None
+    assert refused["verdict"]["blessed"] and not refused["verdict"]["servable"], refused["verdict"]
+    assert refused["pushed"] is None
     later = run(root, *arguments, "--seed=4", code=code)
     assert later["pushed"]["new"] and later["baseline"] == refused["baseline"] != refused["metrics"]
     again = run(root, *arguments, "--seed=4", code=code)

@@ -574,9 +574,12 @@ def test_component_pushes_nothing_that_lacks_a_blessing_and_notes_it(
 
 
 def test_component_names_the_version_that_already_is_the_model(artifact: pathlib.Path, shop: pathlib.Path) -> None:
+    # As in a rerun after a kill between the push and the store's record of it, too.
     first = _push(artifact, shop, blessed=1)
     again = _push(artifact, shop, blessed=1)
     assert len(versions(shop)) == 1
+    assert [one.get_int_custom_property("new_version") for one in (first, again)] == [1, 0]
+    assert again.get_int_custom_property("pushed") == 1
     for name in ("pushed_destination", "pushed_version", "model_digest"):
         assert again.get_string_custom_property(name) == first.get_string_custom_property(name)
 
