@@ -462,7 +462,7 @@ class CheckConfig:
     """What a blessed model may take in the process that tries it before it is pushed.
 
     Attributes:
-        max_seconds: from the start of the process, which imports TensorFlow, to the last of about a dozen answers.
+        max_seconds: from the start of the process, which imports TensorFlow, to the last of about two dozen answers.
         max_memory_gib: resident memory, in GiB; TensorFlow alone takes about 0.5.
     """
 

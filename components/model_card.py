@@ -1,7 +1,7 @@
 """ModelCard: what a model is, what it learned from, how well it does and where it fails, in a file that travels with it.
 
 The questions are those of Mitchell et al. 2019, Model Cards for Model Reporting (https://arxiv.org/abs/1810.03993), the names
-of the sections like those of TensorFlow's Model Card Toolkit. Nothing in a card depends on when or where it was made.
+of the sections like those of TensorFlow's Model Card Toolkit. A card has no time in it: the same steps make the same card.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ SCHEMA_VERSION = 1
 LOW_IOU = 0.5
 """Classes below it are named among the limits."""
 FEW_PICTURES = 20
-"""A class in fewer pictures of the evaluated split is named among the limits."""
+"""A class in fewer pictures of the evaluated split is named among the limits; a slice of fewer is not among the worst."""
 WORST_SLICES = 3
 
 _COUNT = "example_count"
@@ -77,7 +77,7 @@ def make_card(
     """
     classes = ", ".join(evaluation.class_names)
     use = f"Says of each pixel of a still picture like those of {data.dataset} which of these it shows: {classes}."
-    data_licence = words.data_licence or licences.of_data(data.dataset)
+    data_licence = words.data_licence or licences.of_data(data.dataset, provenance.pipeline)
     return {
         "schema_version": SCHEMA_VERSION,
         "model_details": {
@@ -127,7 +127,7 @@ def _split(split: report.SplitReport) -> dict[str, Any]:
 def _analysis(evaluation: Evaluation, data: report.Report) -> dict[str, Any]:
     """Returns what was measured: overall, a class, and the slices where it does worst."""
     candidate, baseline = evaluation.overall.candidate, evaluation.overall.baseline
-    known = [one for one in evaluation.slices if one.candidate.metrics["mean_iou"] is not None and _is_part(one, candidate)]
+    known = [one for one in evaluation.slices if one.candidate.metrics["mean_iou"] is not None and _tells(one, candidate)]
     worst = sorted(known, key=lambda one: one.candidate.metrics["mean_iou"] or 0.0)[:WORST_SLICES]
     images = _class_images(evaluation, data)
     return {
@@ -144,9 +144,10 @@ def _analysis(evaluation: Evaluation, data: report.Report) -> dict[str, Any]:
     }
 
 
-def _is_part(one: Slice, whole: Measured) -> bool:
-    """Tells a slice that leaves pictures out: the worst of those that do not is no news."""
-    return one.candidate.metrics[_COUNT] != whole.metrics[_COUNT]
+def _tells(one: Slice, whole: Measured) -> bool:
+    """Tells a slice of enough pictures that leaves some out: the worst of those that leave none out is no news."""
+    count = one.candidate.metrics[_COUNT] or 0
+    return count >= FEW_PICTURES and count != whole.metrics[_COUNT]
 
 
 def _measures(measured: Measured) -> dict[str, Any]:
@@ -180,13 +181,13 @@ def _class_images(evaluation: Evaluation, data: report.Report) -> dict[str, int]
 def limits(config: TrainerConfig, evaluation: Evaluation, data: report.Report) -> list[str]:
     """Returns in words where the model fails, or where nobody knows, as the numbers have it."""
     metrics, names = evaluation.overall.candidate.metrics, evaluation.class_names
-    scores = {name: metrics.get(f"iou/{name}") for name in names}
-    low = sorted((score, name) for name, score in scores.items() if score is not None and score < LOW_IOU)
-    unmeasured = [name for name in names if scores[name] is None]
+    # Accuracy is a share of the truth's pixels: None where it has none. IoU is 0 then, if the model finds the class somewhere.
+    measured = [name for name in names if metrics[f"accuracy/{name}"] is not None]
+    unmeasured = [name for name in names if name not in measured]
+    scores = {name: metrics[f"iou/{name}"] or 0.0 for name in measured}
+    low = sorted((score, name) for name, score in scores.items() if score < LOW_IOU)
     images = _class_images(evaluation, data)
-    few = [
-        f"{name} ({images.get(name, 0)})" for name in names if scores[name] is not None and images.get(name, 0) < FEW_PICTURES
-    ]
+    few = [f"{name} ({images.get(name, 0)})" for name in measured if images.get(name, 0) < FEW_PICTURES]
     split, size = _SPLITS[evaluation.split], config.transform
     found = [
         _list(f"IoU below {LOW_IOU}", [f"{name} ({score:.2f})" for score, name in low]),
@@ -194,7 +195,8 @@ def limits(config: TrainerConfig, evaluation: Evaluation, data: report.Report) -
         _list(f"Not measured, since the {split} split has none", unmeasured),
         f"Pictures are brought to {size.height_px} x {size.width_px} px (height x width) first: what is a few pixels small "
         "then cannot be found, and borders in large pictures are coarse.",
-        "Each pixel gets one of the classes: a mask has no answer for what belongs to none, and no degree of certainty.",
+        "Each pixel gets one of the classes: a mask has no answer for what belongs to none. The signature serving_scores says "
+        "how sure the network is; nobody has measured how often it is right when it is sure.",
     ]
     if split != "test":
         found.append("Measured on the pictures by which the epoch was chosen, so the scores flatter.")

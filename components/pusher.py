@@ -9,6 +9,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components import card_files
+from components.blessings import BLESSED
 from components.card_files import ModelCard
 from components.evaluation import read_evaluation
 from components.version_records import Origin
@@ -50,7 +51,7 @@ def Pusher(
 ) -> None:
     """Publishes the model if it is blessed and can be served; notes on `pushed_model` whether, where and as which version."""
     del code_digest  # Only there for the cache.
-    blessed = all(blessing.get_int_custom_property("blessed") == 1 for blessing in (model_blessing, infra_blessing))
+    blessed = all(blessing.get_int_custom_property(BLESSED) == 1 for blessing in (model_blessing, infra_blessing))
     pushed_model.set_int_custom_property("pushed", int(blessed))
     if blessed:
         origin = describe_origin(model, evaluation, examples, trainer_digest)

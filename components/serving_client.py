@@ -2,9 +2,11 @@
 
     python -I serving_client.py MODEL REQUESTS ANSWERS
 
-REQUESTS is JSON: `pictures` (base64, encoded pictures), `height_px` and `width_px` (a size for `logits`). ANSWERS becomes JSON,
-too: `stage` (what was being done last, in words), `error` (why that failed), `signatures`, `masks` (base64), `errors`, `empty`
-(how many masks and errors no pictures got) and `logits` (their shape).
+REQUESTS is JSON: `pictures` (base64, encoded pictures, the first undamaged), `height_px` and `width_px` (a size for `logits`).
+ANSWERS becomes JSON, too: `stage` (what was being done last, in words), `error` (why that failed), `signatures`, `masks`
+(base64), `errors`, `empty` (how many masks and errors no pictures got), `rest_same` (whether `serving_rest` gives the same
+masks), `logits` (their shape, of the first picture) and `logits_finite` (whether they are numbers). What no signature answers
+is not there.
 """
 
 import base64
@@ -77,10 +79,18 @@ def ask(folder: str, requests: dict[str, Any], found: dict[str, Any], at: Callab
         at("answering a request without pictures")
         answer = signatures["serving_default"](images=tf.constant([], tf.string))
         found["empty"] = [len(answer["mask"].numpy()), len(answer["error"].numpy())]
+        if "serving_rest" in signatures:
+            at("answering pictures by serving_rest")
+            rest = signatures["serving_rest"](images=tf.constant(pictures, tf.string))
+            masks = [base64.b64encode(mask).decode() for mask in rest["mask_bytes"].numpy()]
+            found["rest_same"] = masks == found["masks"]
     if "logits" in signatures:
         at("computing logits")
-        images = tf.zeros([1, requests["height_px"], requests["width_px"], 3])
-        found["logits"] = list(signatures["logits"](images=images)["logits"].numpy().shape)
+        image = tf.io.decode_image(base64.b64decode(requests["pictures"][0]), channels=3, expand_animations=False)
+        images = tf.image.resize(image[tf.newaxis], [requests["height_px"], requests["width_px"]]) / 255.0
+        logits = signatures["logits"](images=images)["logits"]
+        found["logits"] = logits.shape.as_list()
+        found["logits_finite"] = bool(tf.reduce_all(tf.math.is_finite(logits)))
     ours = sorted(name for name in sys.modules if name.partition(".")[0] in OURS)
     if ours:
         raise ImportError(f"{', '.join(ours)} had been imported")

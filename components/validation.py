@@ -9,11 +9,9 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import artifact, artifact_utils, standard_artifacts
 
+from components.blessings import BLESSED, STATISTICS_ID
 from components.drift import check_drift
 from components.errors import DataError
-
-BLESSED = "blessed"
-STATISTICS_ID = "current_statistics_id"
 
 _ANOMALIES_FILE = "SchemaDiff.pb"
 

@@ -52,6 +52,8 @@ class Record(Origin):
         pushed: when, ISO 8601, UTC.
         copy_of: the version that was first pushed with these files, of one that a rollback made; else empty.
         rolled_back_from: the version that was current when the rollback made this one; else empty.
+        pushed_after_rollback_to: URI of the Model artifact of the version before, if a rollback made that one; else empty. It
+            was this model's baseline, and may be pruned.
     """
 
     version: str
@@ -60,6 +62,7 @@ class Record(Origin):
     pushed: str
     copy_of: str = ""
     rolled_back_from: str = ""
+    pushed_after_rollback_to: str = ""
 
 
 def write_record(destination: pathlib.Path, record: Record) -> None:
@@ -79,7 +82,7 @@ def write_record(destination: pathlib.Path, record: Record) -> None:
 
 
 def read_record(version: pathlib.Path) -> Record | None:
-    """Returns a version's record; None where there is none that can be read: nothing may depend on it."""
+    """Returns a version's record; None where there is none that can be read: what is published does not depend on it."""
     try:
         values = json.loads((version.parent / RECORDS / f"{version.name}.json").read_bytes())
         known = {field.name for field in dataclasses.fields(Record)}

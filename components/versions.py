@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import datetime
 import fcntl
+import os
 import pathlib
 import shutil
 import time
@@ -70,7 +71,7 @@ def publish(
         source: the SavedModel's folder.
         destination: the folder of versions; made if missing.
         origin: what the record says of the model.
-        extras: files of the model's card, by place: a new version gets them, and one that is there keeps its own.
+        extras: files of the model's card, by place; a version that is there already gets them in the place of its own.
 
     Raises:
         ModelError: the source is no SavedModel, or the copy differs from it.
@@ -83,10 +84,10 @@ def publish(
         for path in reversed(versions(destination)):
             # A record spares reading the versions that are others; of the same one it is not believed.
             if digest_of(path) == digest and tree_digest(path) == digest:
-                if read_record(path) is None:  # It was pushed before there were records, or its own is damaged.
-                    write_record(destination, _record(path, path.name, digest, origin or Origin()))
+                _renew(path, digest, origin or Origin(), extras)
                 return Publication(path, digest, new=False)
-        return Publication(_add(source, destination, digest, origin or Origin(), extras), digest, new=True)
+        record = _add(source, destination, digest, origin or Origin(), extras)
+        return Publication(destination / record.version, digest, new=True)
 
 
 def rollback(destination: pathlib.Path, version: str | None = None) -> Record:
@@ -119,10 +120,7 @@ def rollback(destination: pathlib.Path, version: str | None = None) -> Record:
         if not (source / "saved_model.pb").exists():
             raise ModelError(f"{source} holds no SavedModel (there is no saved_model.pb). Name another version.")
         copy_of = record.copy_of or source.name if record else source.name
-        path = _add(source, destination, digest, record or Origin(), {}, copy_of=copy_of, rolled_back_from=current.name)
-        made = read_record(path)
-        assert made is not None
-        return made
+        return _add(source, destination, digest, record or Origin(), {}, copy_of=copy_of, rolled_back_from=current.name)
 
 
 def _named(published: list[pathlib.Path], version: str) -> pathlib.Path:
@@ -218,8 +216,8 @@ def _add(
     extras: Mapping[str, bytes],
     copy_of: str = "",
     rolled_back_from: str = "",
-) -> pathlib.Path:
-    """Copies a folder to the next version, under the lock, and returns it."""
+) -> Record:
+    """Copies a folder to the next version, under the lock, and returns its record."""
     published = versions(destination)
     version = str(max(int(time.time()), int(published[-1].name) + 1 if published else 0))
     incoming = destination / f"{_INCOMING}{version}"
@@ -229,20 +227,44 @@ def _add(
     for name, content in extras.items():
         (incoming / name).parent.mkdir(exist_ok=True)
         (incoming / name).write_bytes(content)
-    record = _record(incoming, version, digest, origin, copy_of, rolled_back_from)
+    before = read_record(published[-1]) if published and not copy_of else None
+    links = {"copy_of": copy_of, "rolled_back_from": rolled_back_from}
+    links["pushed_after_rollback_to"] = before.model_uri if before and before.rolled_back_from else ""
+    record = _record(incoming, version, digest, origin, **links)
     for path in (*incoming.rglob("*"), incoming):
         flush(path)
     write_record(destination, record)
     incoming.rename(destination / version)
     flush(destination)
-    return destination / version
+    return record
 
 
-def _record(
-    folder: pathlib.Path, version: str, digest: str, origin: Origin, copy_of: str = "", rolled_back_from: str = ""
-) -> Record:
+def _renew(version: pathlib.Path, digest: str, origin: Origin, extras: Mapping[str, bytes]) -> None:
+    """Brings the card and the record of a version up to date, under the lock.
+
+    Args:
+        version: its folder.
+        digest: of its files.
+        origin: for the record, where there is none: it was pushed before there were records, or its own is damaged.
+        extras: files of the card. What is written beside them lies outside the version, where it is no file of the model's.
+    """
+    for name, content in extras.items():
+        path, partial = version / name, version.parent / f"{_INCOMING}card"
+        if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(exist_ok=True)
+            partial.write_bytes(content)
+            flush(partial)
+            os.replace(partial, path)
+            flush(path.parent)
+    record = read_record(version)
+    if record is None:
+        write_record(version.parent, _record(version, version.name, digest, origin))
+    elif record.digest == digest and record.seal != seal(version, digest):
+        write_record(version.parent, dataclasses.replace(record, seal=seal(version, digest)))
+
+
+def _record(folder: pathlib.Path, version: str, digest: str, origin: Origin, **links: str) -> Record:
     """Returns the record of a version whose files lie in a folder, its own or that of its copy."""
     known: dict[str, Any] = {field.name: getattr(origin, field.name) for field in dataclasses.fields(Origin)}
     pushed = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    links = {"copy_of": copy_of, "rolled_back_from": rolled_back_from}
     return Record(version=version, digest=digest, seal=seal(folder, digest), pushed=pushed, **known | links)

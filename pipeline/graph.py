@@ -132,6 +132,7 @@ def create_pipeline(
         candidate=trainer.outputs["model"],
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        infra_blessing=Channel(type=standard_artifacts.InfraBlessing),
     ).with_id("Baseline")
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],

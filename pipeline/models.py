@@ -159,8 +159,11 @@ def list_versions(folder: pathlib.Path, runs_folder: str) -> list[Pushed]:
     pushers: dict[str, runs.Summary] = {}
     for summary in runs.read_all(runs_folder):
         pushed = summary.pushed
-        if summary.pipeline == folder.name and isinstance(pushed, dict) and pushed.get("new"):
-            pushers[str(pushed.get("version"))] = summary
+        if summary.pipeline == folder.name and isinstance(pushed, dict):
+            version = str(pushed.get("version"))
+            # A run that was killed right after the push says nothing: then it is the first that found its model there.
+            if pushed.get("new") or version not in pushers:
+                pushers[version] = summary
     paths = versions.versions(folder)
     found = []
     for path in paths:

@@ -4,11 +4,13 @@ import pathlib
 from typing import Any
 
 import pytest
+from fake_versions import write_model
 from tfx.types import standard_artifacts
 
 from components.baseline import BaselineStrategy, DataBaselineStrategy, choose_baseline
 from components.validation import DataBlessing
-from components.version_records import Record, write_record
+from components.version_records import Origin, Record, write_record
+from components.versions import prune, publish, rollback
 
 
 @pytest.fixture
@@ -111,6 +113,53 @@ def test_later_refusal_of_the_same_model_does_not_take_an_earlier_blessing_back(
     assert _chosen(folder, 2, [1, 2], (11, 1), (12, 1, 0)) == 1
 
 
+# ServingCheck's word.
+
+
+def _check(number: int, model: int, blessed: int) -> standard_artifacts.InfraBlessing:
+    check = standard_artifacts.InfraBlessing()
+    check.id = number
+    check.set_int_custom_property("blessed", blessed)
+    check.set_int_custom_property("current_model_id", model)
+    return check
+
+
+def _tried(folder: pathlib.Path, *checks: standard_artifacts.InfraBlessing) -> int:
+    """Returns the baseline of model 4 where 1 to 3 are blessed by the Evaluator."""
+    inputs = {
+        "candidate": [_model(folder, 4)],
+        "model": [_model(folder, number) for number in (1, 2, 3, 4)],
+        "model_blessing": [_blessing(10 + number, number) for number in (1, 2, 3)],
+        "infra_blessing": list(checks),
+    }
+    answer = BaselineStrategy().resolve_artifacts(None, inputs)  # type: ignore[arg-type]
+    assert set(answer) == set(inputs) and answer["infra_blessing"] == []
+    return answer["model"][0].id
+
+
+def test_model_that_cannot_be_served_is_passed_over(folder: pathlib.Path) -> None:
+    assert _tried(folder, _check(21, 1, 1), _check(22, 2, 1), _check(23, 3, 0)) == 2
+
+
+def test_model_that_was_refused_and_later_served_counts(folder: pathlib.Path) -> None:
+    # Refused for a budget that was too small, before or after.
+    for verdicts in ((0, 1), (1, 0)):
+        assert _tried(folder, *(_check(21 + number, 3, verdict) for number, verdict in enumerate(verdicts))) == 3
+
+
+def test_model_that_was_never_tried_counts(folder: pathlib.Path) -> None:
+    older = standard_artifacts.InfraBlessing()  # Says not whom it is about: older, or of a model that was not tried.
+    older.set_int_custom_property("blessed", 0)
+    assert _tried(folder) == _tried(folder, _check(22, 2, 1), older) == 3
+
+
+def test_rollback_to_a_model_that_cannot_be_served_leaves_the_newest_blessed(folder: pathlib.Path) -> None:
+    models = [_model(folder, number) for number in (1, 2, 3)]
+    blessings = [_blessing(10 + number, number) for number in (1, 2)]
+    found = choose_baseline(models[2], models, blessings, preferred_uri=models[0].uri, checks=[_check(21, 1, 0)])
+    assert found is not None and found[0].id == 2
+
+
 # After a rollback.
 
 
@@ -177,6 +226,19 @@ def test_rollback_to_a_model_that_is_not_blessed_leaves_the_newest_blessed(folde
 
 def test_rollback_to_a_version_without_a_record_leaves_the_newest_blessed(folder: pathlib.Path) -> None:
     assert _resolved(folder, _shop(folder, (1, 1, True), (2, 0, True)), candidate=5) == 4
+
+
+def test_rerun_after_a_prune_finds_the_model_that_was_gone_back_to(folder: pathlib.Path) -> None:
+    shop = folder / "models"
+    for number in (1, 2):
+        publish(write_model(folder / str(number), seed=number), shop, Origin(model_uri=str(folder / str(number))))
+    rollback(shop)
+    publish(write_model(folder / "5", seed=5), shop, Origin(model_uri=str(folder / "5")))
+    assert _resolved(folder, str(shop), candidate=5) == 1
+    prune(shop, 1)
+    assert _resolved(folder, str(shop), candidate=5) == 1
+    # Of other candidates the newest blessed is the baseline, as before.
+    assert _resolved(folder, str(shop), candidate=3) == 4
 
 
 # The strategy, with the dictionaries that TFX hands over.

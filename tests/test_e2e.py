@@ -315,6 +315,22 @@ def test_rollback_makes_the_earlier_model_the_baseline_and_a_rerun_executes_noth
     assert listed[-1]["run"] == summary["run"] and listed[-1]["mean_iou"] == summary["metrics"]["mean_iou"]
     assert listed[-1]["split"] == "test" and len(listed[-1]["data_digest"]) == len(listed[-1]["code_digest"]) == 64
     assert listed[-2]["copy_of"] == first["pushed"]["version"] and listed[-2]["model_uri"] == listed[0]["model_uri"]
+    # Without the rollback's version, which says so, the model's own record does.
+    assert vocseg("models", "prune", "--keep=1", "--root", root, "--pipeline", first["pipeline"]).returncode == 0
+    after = run(root, *arguments, code=code)
+    assert executed(after) == [] and after["baseline"] == first["metrics"]
+
+
+def test_model_that_could_not_be_served_is_no_baseline(first: dict, root: pathlib.Path, data: pathlib.Path, code: pathlib.Path):
+    gate = ["--set=evaluate.max_mean_iou_drop=1", "--set=evaluate.max_iou_drop=1"]
+    arguments = [*SMALL, *gate, f"--data={data}"]
+    refused = run(root, *arguments, "--seed=3", "--set=check.max_seconds=1", code=code)
+    assert refused["verdict"]["blessed"] and not refused["verdict"]["servable"], refused["verdict"]
+    assert refused["pushed"] is None
+    later = run(root, *arguments, "--seed=4", code=code)
+    assert later["pushed"]["new"] and later["baseline"] == refused["baseline"] != refused["metrics"]
+    again = run(root, *arguments, "--seed=4", code=code)
+    assert executed(again) == [] and again["baseline"] == later["baseline"]
 
 
 def test_one_byte_of_one_mask_executes_all_that_reads_data(

@@ -152,14 +152,14 @@ def test_baseline_is_looked_for_by_our_rule_among_all_models_of_this_pipeline(ir
     [settings] = [n.op_node.kwargs for n in resolution.nodes.values() if n.WhichOneof("kind") == "op_node"]
     assert {key: kwarg.value.field_value.string_value for key, kwarg in settings.items()} == {"models": "/r/models/mini.test"}
     [arguments] = [n.dict_node.node_ids for n in resolution.nodes.values() if n.WhichOneof("kind") == "dict_node"]
-    assert set(arguments) == {"candidate", "model", "model_blessing"}
+    assert set(arguments) == {"candidate", "model", "model_blessing", "infra_blessing"}
 
     def channel(key: str) -> pipeline_pb2.InputSpec.Channel:
         [found] = node.inputs.inputs[resolution.nodes[arguments[key]].input_node.input_key].channels
         return found
 
     assert (channel("candidate").producer_node_query.id, channel("candidate").output_key) == ("Trainer", "model")
-    for key, kind in (("model", "Model"), ("model_blessing", "ModelBlessing")):
+    for key, kind in (("model", "Model"), ("model_blessing", "ModelBlessing"), ("infra_blessing", "InfraBlessing")):
         assert channel(key).artifact_query.type.name == kind
         assert not channel(key).producer_node_query.id
         contexts = [(query.type.name, query.name.field_value.string_value) for query in channel(key).context_queries]
@@ -445,10 +445,11 @@ CODE = {
     "components.datasets.guess": set(),
     "components.validation": {"DataGate"},
     "components.drift": {"DataGate"},
+    "components.blessings": {"DataGate", "ServingCheck", "Pusher"},
     "components.baseline": set(),
     "components.schema_gen": {"SchemaGen"},
     "components.transform": {"Transform"},
-    "components.preprocessing": {"ExampleGen", "Transform", "Trainer", "ModelCardGen", "Pusher"},
+    "components.preprocessing": {"ExampleGen", "Transform", "Trainer", "ModelCardGen", "ServingCheck", "Pusher"},
     "components.models.unet": {"Trainer", "ModelCardGen", "Pusher"},
     "components.models.unet_strided": set(),
     "components.models.unet_pretrained": set(),
@@ -471,6 +472,7 @@ CODE = {
     "components.slices": {"Evaluator"},
     "components.serving_check": {"ServingCheck"},
     "components.serving_client": {"ServingCheck"},
+    "components.check_pictures": {"ServingCheck"},
     "components.fresh_process": {"ServingCheck"},
     "components.datasets.fake_voc": set(),
     "components.prediction": set(),

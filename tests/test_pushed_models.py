@@ -91,6 +91,17 @@ def test_table_has_the_newest_first_and_says_which_is_current(capsys: pytest.Cap
     assert [row[8] for row in rows] == ["-", "20260101T000000Z", "-"]
 
 
+def test_version_whose_run_was_killed_before_it_could_say_so_is_of_the_run_that_completed_it(
+    capsys: pytest.CaptureFixture, shop: pathlib.Path
+) -> None:
+    _summary("20260101T000000Z", "1700000001", new=False)
+    _summary("20260102T000000Z", "1700000001", new=False)
+    # Nothing but a run that pushed it comes before, whenever that was.
+    _summary("20260103T000000Z", "1700000002", new=False)
+    _summary("20260104T000000Z", "1700000002")
+    assert [one["run"] for one in _json(capsys)] == ["20260101T000000Z", "20260104T000000Z", ""]
+
+
 def test_json_has_all_that_is_known(capsys: pytest.CaptureFixture, shop: pathlib.Path) -> None:
     found = _json(capsys)
     assert [(one["version"], one["current"]) for one in found] == [

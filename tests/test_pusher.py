@@ -3,32 +3,28 @@
 import hashlib
 import itertools
 import json
-import multiprocessing
 import os
 import pathlib
 import random
 import shutil
 import signal
-import sys
 import time
 import types
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_versions import contents, write_model
+from fake_evaluation import make_evaluation
+from fake_versions import FORK, contents, kill_at, write_model
 from tfx.types import standard_artifacts
 
 from components import versions as versions_module
 from components.card_files import ModelCard
 from components.errors import ModelError
-from components.evaluation import Evaluation, Measured, Slice, write_evaluation
+from components.evaluation import write_evaluation
 from components.pusher import Pusher
 from components.version_records import Origin, Record, digest_of, read_record, seal, tree_digest
 from components.versions import Publication, publish, versions
-
-FORK = multiprocessing.get_context("fork")
-"""A process of its own that need not import TFX again; it does nothing but publish."""
 
 
 @pytest.fixture
@@ -375,40 +371,17 @@ def test_files_are_on_the_disk_before_the_version_appears(
 # Other processes.
 
 
-def _publish_and_die(source: pathlib.Path, shop: pathlib.Path, moment: int, seen: Any) -> None:
-    """Publishes, counts this process's operations on files, and kills it at the nth."""
-
-    def count(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" or (event.startswith(("os.", "shutil.")) and event != "os.kill"):
-            seen.value += 1
-            if seen.value == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(count)
-    publish(source, shop)
-    os._exit(0)
-
-
-def _exit_code(source: pathlib.Path, shop: pathlib.Path, moment: int) -> tuple[int | None, int]:
-    """Returns how a publishing process ended, and how many operations it came to."""
-    seen = FORK.Value("i", 0)
-    process = FORK.Process(target=_publish_and_die, args=(source, shop, moment, seen))
-    process.start()
-    process.join()
-    return process.exitcode, seen.value
-
-
 def test_kill_at_any_moment_leaves_whole_versions_and_the_next_publication_completes(tmp_path: pathlib.Path) -> None:
     old, new = write_model(tmp_path / "old", seed=1), write_model(tmp_path / "new", seed=2, files=12)
     publish(old, tmp_path / "count")
-    code, total = _exit_code(new, tmp_path / "count", moment=0)
-    assert (code, len(versions(tmp_path / "count"))) == (0, 2)
+    total = kill_at(lambda: publish(new, tmp_path / "count"), moment=0)
+    assert len(versions(tmp_path / "count")) == 2
     moments = sorted({1, *range(total - 3, total + 1), *random.Random(0).sample(range(2, total - 3), 20)})
     leftovers = 0
     for moment in moments:
         shop = tmp_path / f"shop{moment}"
         first = publish(old, shop).path
-        assert _exit_code(new, shop, moment) == (-signal.SIGKILL, moment)
+        assert kill_at(lambda shop=shop: publish(new, shop), moment) == moment
         leftovers += bool(list(shop.glob(".incoming*")))
         found = versions(shop)
         assert found[0] == first and contents(first) == contents(old)
@@ -511,23 +484,6 @@ def test_publisher_waits_for_the_one_before(model: pathlib.Path, shop: pathlib.P
 # The component.
 
 
-def _write_evaluation(folder: pathlib.Path, mean_iou: float | None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    measured = Measured(metrics={"mean_iou": mean_iou, "example_count": 3.0}, confusion_matrix=[[1]])
-    evaluation = Evaluation(
-        split="eval",
-        class_names=("a",),
-        overall=Slice(group="overall", value="", candidate=measured, baseline=None),
-        change_interval=None,
-        slices=(),
-        images=(),
-        blessed=True,
-        reasons=(),
-        refusals=(),
-    )
-    write_evaluation(evaluation, str(folder))
-
-
 def _push(
     model: pathlib.Path,
     shop: pathlib.Path,
@@ -544,7 +500,10 @@ def _push(
         standard_artifacts.Examples(),
     )
     evaluation.uri = str(shop.parent / "evaluation")
-    _write_evaluation(pathlib.Path(evaluation.uri), mean_iou)
+    pathlib.Path(evaluation.uri).mkdir(parents=True, exist_ok=True)
+    found = make_evaluation(blessed=True)
+    found.overall.candidate.metrics["mean_iou"] = mean_iou
+    write_evaluation(found, evaluation.uri)
     examples.set_string_custom_property("data_digest", "da7a")
     candidate.uri, model_card.uri = str(model), str(shop.parent / "card")
     pathlib.Path(model_card.uri).mkdir(parents=True, exist_ok=True)
@@ -601,7 +560,7 @@ def test_component_records_what_the_evaluation_measured(
 ) -> None:
     _push(artifact, shop, blessed=1, mean_iou=mean_iou)
     record = read_record(versions(shop)[0])
-    assert record is not None and (record.mean_iou, record.split) == (mean_iou, "eval")
+    assert record is not None and (record.mean_iou, record.split) == (mean_iou, "test")
 
 
 @pytest.mark.parametrize(("blessed", "servable"), [(0, 1), (None, 1), (1, 0), (1, None), (0, 0)])
@@ -615,19 +574,47 @@ def test_component_pushes_nothing_that_lacks_a_blessing_and_notes_it(
 
 
 def test_component_names_the_version_that_already_is_the_model(artifact: pathlib.Path, shop: pathlib.Path) -> None:
+    # As in a rerun after a kill between the push and the store's record of it, too.
     first = _push(artifact, shop, blessed=1)
     again = _push(artifact, shop, blessed=1)
     assert len(versions(shop)) == 1
+    assert [one.get_int_custom_property("new_version") for one in (first, again)] == [1, 0]
+    assert again.get_int_custom_property("pushed") == 1
     for name in ("pushed_destination", "pushed_version", "model_digest"):
         assert again.get_string_custom_property(name) == first.get_string_custom_property(name)
 
 
-def test_card_is_no_part_of_what_the_model_is(artifact: pathlib.Path, shop: pathlib.Path) -> None:
+def test_card_is_no_part_of_what_the_model_is_and_can_be_corrected(artifact: pathlib.Path, shop: pathlib.Path) -> None:
     first = _push(artifact, shop, blessed=1, card=b"first")
     again = _push(artifact, shop, blessed=1, card=b"second")
-    assert [again.get_int_custom_property("new_version"), len(versions(shop))] == [0, 1]
+    [version] = versions(shop)
+    assert again.get_int_custom_property("new_version") == 0
     assert first.get_string_custom_property("model_digest") == again.get_string_custom_property("model_digest")
-    assert (versions(shop)[0] / "assets.extra/model_card.json").read_bytes() == b"first"
+    assert (version / "assets.extra/model_card.json").read_bytes() == b"second"
+    assert sorted(path.name for path in (version / "assets.extra").iterdir()) == ["model_card.html", "model_card.json"]
+    record = read_record(version)
+    assert record is not None and record.seal == seal(version, record.digest)
+    assert record.pushed and record.model_uri == str(artifact)
+
+
+def test_kill_while_a_card_is_corrected_leaves_the_version_whole(model: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    def correct(shop: pathlib.Path) -> Publication:
+        return publish(model, shop, extras={"assets.extra/model_card.json": b"new" * 99})
+
+    def pushed(name: str) -> pathlib.Path:
+        return publish(model, tmp_path / name, extras={"assets.extra/model_card.json": b"old"}).path
+
+    pushed("count")
+    cards = set()
+    for moment in range(1, kill_at(lambda: correct(tmp_path / "count"), moment=0) + 1):
+        version = pushed(f"shop{moment}")
+        assert kill_at(lambda shop=version.parent: correct(shop), moment) == moment
+        assert digest_of(version) == tree_digest(model) == tree_digest(version)
+        cards.add((version / "assets.extra/model_card.json").read_bytes())
+        assert correct(version.parent) == Publication(version, tree_digest(model), new=False)
+        assert (version / "assets.extra/model_card.json").read_bytes() == b"new" * 99
+        assert sorted(path.name for path in version.parent.iterdir()) == [".lock", ".records", version.name]
+    assert cards == {b"old", b"new" * 99}
 
 
 def test_version_whose_card_was_removed_is_still_the_model(model: pathlib.Path, shop: pathlib.Path) -> None:

@@ -1,25 +1,19 @@
 """Rollback and prune of pushed versions: whole or not at all, whoever dies and whoever else is at work."""
 
 import contextlib
-import multiprocessing
-import os
 import pathlib
 import random
 import shutil
-import signal
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_versions import contents, write_model
+from fake_versions import FORK, contents, kill_at, write_model
 
 from components.errors import ModelError
 from components.version_records import Origin, Record, digest_of, read_record, tree_digest
 from components.versions import locked, prune, publish, rollback, size_bytes, versions
-
-FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture
@@ -237,30 +231,6 @@ def test_prune_leaves_what_is_no_version(shop: pathlib.Path) -> None:
 # Killed at any moment.
 
 
-def _die_at(job: Callable[[], object], moment: int, seen: Any) -> None:
-    """Does a job, counts this process's operations on files, and kills it at the nth."""
-
-    def count(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" or (event.startswith(("os.", "shutil.")) and event != "os.kill"):
-            seen.value += 1
-            if seen.value == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(count)
-    job()
-    os._exit(0)
-
-
-def _killed(job: Callable[[], object], moment: int) -> int:
-    """Returns how many operations a job's process came to; it is killed at the given one."""
-    seen = FORK.Value("i", 0)
-    process = FORK.Process(target=_die_at, args=(job, moment, seen))
-    process.start()
-    process.join()
-    assert process.exitcode == (-signal.SIGKILL if moment else 0)
-    return seen.value
-
-
 @pytest.mark.parametrize("job", ["rollback", "prune"])
 def test_kill_at_any_moment_leaves_whole_versions_and_the_next_one_completes(tmp_path: pathlib.Path, job: str) -> None:
     template = tmp_path / "template" / "models"
@@ -270,11 +240,11 @@ def test_kill_at_any_moment_leaves_whole_versions_and_the_next_one_completes(tmp
         return rollback(shop) if job == "rollback" else prune(shop, 1)
 
     shutil.copytree(template, tmp_path / "count")
-    total = _killed(lambda: do(tmp_path / "count"), moment=0)
+    total = kill_at(lambda: do(tmp_path / "count"), moment=0)
     leftovers = 0
     for moment in sorted({1, *range(total - 3, total + 1), *random.Random(0).sample(range(2, total - 3), 16)}):
         shop = shutil.copytree(template, tmp_path / f"shop{moment}")
-        assert _killed(lambda shop=shop: do(shop), moment) == moment
+        assert kill_at(lambda shop=shop: do(shop), moment) == moment
         leftovers += _hidden(shop) != [".lock", ".records"]
         found = versions(shop)
         assert found and {tree_digest(path) for path in found} <= whole

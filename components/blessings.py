@@ -1,0 +1,10 @@
+"""The properties of the artifacts that bless: of a model by the Evaluator and by ServingCheck, of data by the DataGate."""
+
+BLESSED = "blessed"
+"""1, or 0."""
+REASONS = "reasons"
+"""In words, a line each."""
+MODEL_ID = "current_model_id"
+"""Of the Model artifact that is judged, as TFX's Evaluator has it."""
+STATISTICS_ID = "current_statistics_id"
+"""Of the data's statistics."""
