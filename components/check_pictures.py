@@ -24,6 +24,8 @@ class Picture:
         height: in pixels, of the mask; 0 where an error is the right answer.
         width: in pixels, of the mask; 0 likewise.
         mask_sha256: what the Evaluator noted of its mask, or "" where it has not seen the picture.
+        mean_iou: what it noted of its score; None likewise, and where all of it is void.
+        label: PNG of ids, of a picture that it has seen.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Picture:
     height: int = 0
     width: int = 0
     mask_sha256: str = ""
+    mean_iou: float | None = None
+    label: bytes = b""
 
 
 def read_pictures(evaluation: Evaluation, files: Sequence[str], max_pixels: int) -> list[Picture]:
@@ -43,22 +47,30 @@ def read_pictures(evaluation: Evaluation, files: Sequence[str], max_pixels: int)
         files: TFRecords of the evaluated split.
         max_pixels: larger pictures are passed over: `serving_default` refuses them.
     """
-    sizes = {name: size for name, size, _ in _read(files)}
-    digests = {image.filename: image.mask_sha256 for image in evaluation.images}
-    fitting = [name for name in digests if name in sizes and sizes[name][0] * sizes[name][1] <= max_pixels]
+    scores = {image.filename: image for image in evaluation.images}
+    sizes = {name: size for name, size, _, _ in _read(files) if name in scores}
+    fitting = [name for name in scores if name in sizes and sizes[name][0] * sizes[name][1] <= max_pixels]
     if not fitting:
         return []
     chosen = [fitting[index] for index in np.unique(np.linspace(0, len(fitting) - 1, MAX_PICTURES).round().astype(int))]
     found = {
-        name: Picture(name=name, encoded=encoded, height=height, width=width, mask_sha256=digests[name])
-        for name, (height, width), encoded in _read(files)
+        name: Picture(
+            name=name,
+            encoded=encoded,
+            height=height,
+            width=width,
+            mask_sha256=scores[name].mask_sha256,
+            mean_iou=scores[name].mean_iou,
+            label=label,
+        )
+        for name, (height, width), encoded, label in _read(files)
         if name in chosen
     }
     return [found[name] for name in chosen]
 
 
-def _read(files: Sequence[str]) -> Iterator[tuple[str, tuple[int, int], bytes]]:
-    """Yields each record's file name, height and width, and picture."""
+def _read(files: Sequence[str]) -> Iterator[tuple[str, tuple[int, int], bytes, bytes]]:
+    """Yields each record's file name, height and width, picture and label."""
     for serialized in tf.data.TFRecordDataset(list(files), compression_type="GZIP").as_numpy_iterator():
         feature = tf.train.Example.FromString(serialized).features.feature
         height, width = (feature[key].int64_list.value[0] for key in (features.HEIGHT, features.WIDTH))
@@ -66,6 +78,7 @@ def _read(files: Sequence[str]) -> Iterator[tuple[str, tuple[int, int], bytes]]:
             feature[features.FILENAME].bytes_list.value[0].decode(),
             (height, width),
             feature[features.IMAGE].bytes_list.value[0],
+            feature[features.LABEL].bytes_list.value[0],
         )
 
 

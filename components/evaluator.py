@@ -21,7 +21,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts, standard_component_specs
 from tfx.utils import json_utils, path_utils, proto_utils
 
-from components import features, gate, iou_tfma, progress, records, slices
+from components import blessings, features, gate, iou_tfma, progress, records, slices
 from components.evaluation import OVERALL, Evaluation, ImageScore, Measured, Slice, write_evaluation
 from pipeline_config import EvaluateConfig, from_json
 
@@ -259,7 +259,7 @@ def _bless(blessing: types.Artifact, decision: gate.Decision, model: types.Artif
     name = constants.BLESSED_FILE_NAME if decision.blessed else constants.NOT_BLESSED_FILE_NAME
     reasons = "\n".join(decision.reasons)
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, verdict)
-    blessing.set_string_custom_property("reasons", reasons)
+    blessing.set_string_custom_property(blessings.REASONS, reasons)
     fileio.makedirs(blessing.uri)
     with fileio.open(os.path.join(blessing.uri, name), "w") as file:
         file.write(reasons + "\n")

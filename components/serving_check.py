@@ -3,28 +3,24 @@
 import base64
 import binascii
 import dataclasses
-import functools
 import io
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import PIL.Image
-import tensorflow as tf
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
-from components import features, fresh_process, records, serving_client
-from components.blessings import BLESSED as BLESSED
-from components.blessings import MODEL_ID
-from components.blessings import REASONS as REASONS
+from components import features, fresh_process, iou, records, serving_client
+from components.blessings import BLESSED, MODEL_ID, REASONS
 from components.check_pictures import Picture, read_pictures, with_variants
 from components.evaluation import mask_digest, read_evaluation
 from pipeline_config import CheckConfig, from_json
@@ -43,8 +39,8 @@ SIGNATURES = {
 }
 """The promised signatures: types of the inputs and of the outputs."""
 
-MAX_DIFFERING = 0.01
-"""Share of a mask's pixels that may differ between two devices: where two classes almost tie, rounding decides."""
+MAX_SCORE_CHANGE = 0.01
+"""By how much a picture's mean IoU may differ from the Evaluator's where its mask does: another device rounds otherwise."""
 
 _NAMED = 3
 """Pictures that a reason names."""
@@ -67,22 +63,6 @@ class Check:
     seconds: float = 0.0
     peak_memory_bytes: int = 0
     pictures: tuple[str, ...] = ()
-
-
-def masks_here(folder: str) -> Callable[[bytes], np.ndarray]:
-    """Returns what gives an encoded picture's mask in this process, by the signature that the Evaluator uses.
-
-    The model is loaded at the first picture: most never need it.
-    """
-    serve = functools.cache(lambda: tf.saved_model.load(folder).signatures["serving_examples"])
-
-    def answer(encoded: bytes) -> np.ndarray:
-        image = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
-        example = tf.train.Example(features=tf.train.Features(feature={features.IMAGE: image}))
-        [mask] = serve()(examples=tf.constant([example.SerializeToString()]))["mask"].numpy()
-        return np.asarray(PIL.Image.open(io.BytesIO(mask)))
-
-    return answer
 
 
 def check_model(folder: str, pictures: Sequence[Picture], class_names: Sequence[str], config: CheckConfig) -> Check:
@@ -119,7 +99,7 @@ def check_model(folder: str, pictures: Sequence[Picture], class_names: Sequence[
         found = json.loads(answers.read_text()) if answers.exists() else {"stage": "starting Python", "error": ""}
     failure = explain(ended, found, config)
     expected_logits = [1, size["height_px"], size["width_px"], len(class_names)]
-    reasons = [failure] if failure else list(judge(found, pictures, len(class_names), expected_logits, masks_here(folder)))
+    reasons = [failure] if failure else list(judge(found, pictures, len(class_names), expected_logits))
     return Check(
         servable=not reasons,
         reasons=tuple(reasons),
@@ -146,13 +126,7 @@ def explain(ended: fresh_process.Ended, found: Mapping[str, Any], config: CheckC
     return ""
 
 
-def judge(
-    found: Mapping[str, Any],
-    pictures: Sequence[Picture],
-    classes: int,
-    logits: Sequence[int],
-    mask_here: Callable[[bytes], np.ndarray],
-) -> Iterator[str]:
+def judge(found: Mapping[str, Any], pictures: Sequence[Picture], classes: int, logits: Sequence[int]) -> Iterator[str]:
     """Yields what is wrong with the answers, in words.
 
     Args:
@@ -160,19 +134,19 @@ def judge(
         pictures: that were to be answered.
         classes: their number.
         logits: the expected shape.
-        mask_here: see `masks_here`; asked where a mask is not the one that the Evaluator noted, as on another device.
     """
     wrong = list(_wrong_signatures(found["signatures"]))
     if wrong:
         yield from wrong
         return
+    if not found["logits_finite"]:  # First: it explains much of what may follow.
+        yield "its logits are not numbers"
     masks, errors = found["masks"], found["errors"]
     if len(masks) != len(pictures) or len(errors) != len(pictures):
         yield f"{len(pictures)} pictures got {len(masks)} masks and {len(errors)} errors"
     else:
         yield from _summed(
-            _fault(picture, mask, error, classes, mask_here)
-            for picture, mask, error in zip(pictures, masks, errors, strict=True)
+            _fault(picture, mask, error, classes) for picture, mask, error in zip(pictures, masks, errors, strict=True)
         )
     if found["empty"] != [0, 0]:
         yield f"a request without pictures got {found['empty'][0]} masks and {found['empty'][1]} errors"
@@ -180,8 +154,6 @@ def judge(
         yield "serving_rest does not answer as serving_default does"
     if found["logits"] != logits:
         yield f"the logits of a picture have the shape {found['logits']}; expected {logits}"
-    if not found["logits_finite"]:
-        yield "its logits are not numbers"
 
 
 def _wrong_signatures(found: Mapping[str, Any]) -> Iterator[str]:
@@ -192,7 +164,7 @@ def _wrong_signatures(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"the signature {name} takes and gives {found[name]}; expected {expected}"
 
 
-def _fault(picture: Picture, encoded: str, error: str, classes: int, mask_here: Callable[[bytes], np.ndarray]) -> str:
+def _fault(picture: Picture, encoded: str, error: str, classes: int) -> str:
     """Returns what is wrong with an answer, in words; "" where nothing is."""
     if not picture.height:
         return "" if error and not encoded else f"{picture.name}: a damaged picture got a mask, or no error"
@@ -210,12 +182,12 @@ def _fault(picture: Picture, encoded: str, error: str, classes: int, mask_here: 
         return f"{picture.name}: its mask has {width} x {height} pixels; expected {picture.width} x {picture.height}"
     if mask.max() >= classes:
         return f"{picture.name}: its mask has the id {mask.max()}; there are {classes} classes"
-    if picture.mask_sha256 and mask_digest(mask) != picture.mask_sha256:
-        here = mask_here(picture.encoded)
-        differing = float((mask != here).mean()) if mask.shape == here.shape else 1.0
-        if differing > MAX_DIFFERING:
-            share = f"{100 * differing:.1f} % of its mask are not as in the evaluation"
-            return f"{picture.name}: {share} (borne: {100 * MAX_DIFFERING:g} %)"
+    if picture.mask_sha256 and mask_digest(mask) != picture.mask_sha256 and picture.mean_iou is not None:
+        truth = np.asarray(PIL.Image.open(io.BytesIO(picture.label)))
+        score = iou.mean_iou(iou.confusion_matrix(truth, mask, classes))
+        if not abs(score - picture.mean_iou) <= MAX_SCORE_CHANGE:
+            change = f"mean IoU {score:.4f} instead of {picture.mean_iou:.4f}"
+            return f"{picture.name}: its mask is another than in the evaluation: {change}"
     return ""
 
 

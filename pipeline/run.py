@@ -194,7 +194,7 @@ def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step
     """Reads metrics, verdict and places from what the components left."""
     from tfx.utils import path_utils
 
-    from components import card_files, serving_check, trainer, training_log
+    from components import blessings, card_files, trainer, training_log
     from components.evaluation import read_evaluation
     from components.example_gen import QUARANTINE_FILE, REPORT_FILE, read_report
 
@@ -203,10 +203,10 @@ def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step
     summary.metrics = found.overall.candidate.metrics
     summary.baseline = found.overall.baseline.metrics if found.overall.baseline else None
     tried = steps["ServingCheck"].outputs["blessing"][0]
-    servable = tried.get_int_custom_property(serving_check.BLESSED) == 1
+    servable = tried.get_int_custom_property(blessings.BLESSED) == 1
     refusals = list(found.refusals)
     if found.blessed and not servable:
-        why = tried.get_string_custom_property(serving_check.REASONS).split("\n")
+        why = tried.get_string_custom_property(blessings.REASONS).split("\n")
         refusals += [f"cannot be served: {reason}" for reason in why]
     summary.verdict = {
         "blessed": found.blessed,

@@ -321,6 +321,7 @@ def test_rollback_makes_the_earlier_model_the_baseline_and_a_rerun_executes_noth
     assert executed(after) == [] and after["baseline"] == first["metrics"]
 
 
+@pytest.mark.soak
 def test_model_that_could_not_be_served_is_no_baseline(first: dict, root: pathlib.Path, data: pathlib.Path, code: pathlib.Path):
     gate = ["--set=evaluate.max_mean_iou_drop=1", "--set=evaluate.max_iou_drop=1"]
     arguments = [*SMALL, *gate, f"--data={data}"]

@@ -19,7 +19,7 @@ import tensorflow as tf
 from fake_evaluation import make_evaluation
 from tfx.types import standard_artifacts
 
-from components import check_pictures, features, serving
+from components import check_pictures, features, iou, serving
 from components.check_pictures import Picture, read_pictures, with_variants
 from components.evaluation import Evaluation, ImageScore, mask_digest, write_evaluation
 from components.serving_check import (
@@ -31,7 +31,6 @@ from components.serving_check import (
     ServingCheck,
     check_model,
     judge,
-    masks_here,
 )
 from pipeline_config import CheckConfig, ServingConfig, TransformConfig, to_json
 
@@ -165,9 +164,15 @@ def _png(mask: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def _label(name: str) -> bytes:
+    """Returns a truth that is class 0 in the upper half and class 1 in the lower."""
+    height, width = _mask(JPEGS[name]).shape[:2]
+    return _png(np.repeat(np.arange(height) >= height // 2, width).reshape(height, width).astype(np.uint8))
+
+
 def _record(name: str) -> bytes:
     height, width = _mask(JPEGS[name]).shape[:2]
-    strings = {features.IMAGE: JPEGS[name], features.FILENAME: name.encode()}
+    strings = {features.IMAGE: JPEGS[name], features.FILENAME: name.encode(), features.LABEL: _label(name)}
     feature = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for key, value in strings.items()}
     for key, side in ((features.HEIGHT, height), (features.WIDTH, width)):
         feature[key] = tf.train.Feature(int64_list=tf.train.Int64List(value=[side]))
@@ -180,18 +185,21 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="module")
-def digests(model: pathlib.Path) -> dict[str, str]:
+def evaluation(model: pathlib.Path) -> Evaluation:
     """Of the masks by the signature that the Evaluator uses, and in this process."""
     serve = tf.saved_model.load(str(model)).signatures["serving_examples"]
     masks = serve(examples=tf.constant([_record(name) for name in JPEGS]))["mask"].numpy()
     found = [_mask(mask) for mask in masks]
     assert sum(len(np.unique(mask)) > 1 for mask in found) > 5  # Else digests would tell little.
-    return dict(zip(JPEGS, map(mask_digest, found), strict=True))
-
-
-@pytest.fixture(scope="module")
-def evaluation(digests: dict[str, str]) -> Evaluation:
-    images = [ImageScore(filename=name, mean_iou=0.5, baseline_mean_iou=None, mask_sha256=digests[name]) for name in digests]
+    images = [
+        ImageScore(
+            filename=name,
+            mean_iou=iou.mean_iou(iou.confusion_matrix(_mask(_label(name)), mask, 3)),
+            baseline_mean_iou=None,
+            mask_sha256=mask_digest(mask),
+        )
+        for name, mask in zip(JPEGS, found, strict=True)
+    ]
     return dataclasses.replace(make_evaluation(blessed=True), class_names=CLASSES, images=tuple(images))
 
 
@@ -231,13 +239,14 @@ def _check(folder: pathlib.Path, pictures: list[Picture], **budgets: Any) -> Che
 # The pictures.
 
 
-def test_pictures_are_taken_from_the_worst_to_the_best(
-    pictures: list[Picture], digests: dict[str, str], evaluation: Evaluation
-) -> None:
+def test_pictures_are_taken_from_the_worst_to_the_best(pictures: list[Picture], evaluation: Evaluation) -> None:
     # Of ten, eight evenly: round(0, 9/7, 18/7, ... 9).
     assert [picture.name for picture in pictures] == [f"{number}.jpg" for number in (0, 1, 3, 4, 5, 6, 8, 9)]
+    scores = {image.filename: image for image in evaluation.images}
     for picture in pictures:
-        assert (picture.encoded, picture.mask_sha256) == (JPEGS[picture.name], digests[picture.name])
+        assert (picture.encoded, picture.label) == (JPEGS[picture.name], _label(picture.name))
+        score = scores[picture.name]
+        assert (picture.mask_sha256, picture.mean_iou) == (score.mask_sha256, score.mean_iou)
         assert (picture.height, picture.width) == SIZES[int(picture.name.removesuffix(".jpg"))]
 
 
@@ -316,15 +325,11 @@ def _answers(pictures: list[Picture], **changes: Any) -> dict[str, Any]:
     return good | {"logits": [1, 32, 48, 3], "logits_finite": True} | changes
 
 
-def _not_asked(encoded: bytes) -> np.ndarray:
-    raise AssertionError("the model was loaded in this process")
-
-
 ASKED = [Picture(name="a", encoded=b"", height=2, width=3), Picture(name="bad", encoded=b"")]
 
 
 def _judged(**changes: Any) -> list[str]:
-    return list(judge(_answers(ASKED, **changes), ASKED, 3, [1, 32, 48, 3], _not_asked))
+    return list(judge(_answers(ASKED, **changes), ASKED, 3, [1, 32, 48, 3]))
 
 
 def _with_first(mask: bytes) -> list[str]:
@@ -373,38 +378,32 @@ def test_missing_and_changed_signatures_are_named_and_nothing_else() -> None:
     assert len(reasons) == 2
 
 
-def test_mask_with_the_digest_of_the_evaluators_needs_no_second_look() -> None:
-    asked = [Picture(name="a", encoded=b"", height=2, width=3, mask_sha256=mask_digest(np.ones((2, 3), np.uint8)))]
-    assert list(judge(_answers(asked), asked, 3, [1, 32, 48, 3], _not_asked)) == []
+# Truth: of 100 pixels 50 are of class 1, 50 of class 2. The model answers class 1 everywhere: IoU 0.5 and 0, mean 0.25.
+TRUTH = np.repeat(np.array([1, 2], np.uint8), 50).reshape(10, 10)
+
+
+def _seen(name: str = "a", sha256: str = "of another device", mean_iou: float | None = 0.25) -> Picture:
+    return Picture(name=name, encoded=b"", height=10, width=10, mask_sha256=sha256, mean_iou=mean_iou, label=_png(TRUTH))
 
 
 @pytest.mark.parametrize(
-    ("wrong", "faults"), [(1, []), (2, ["a: 2.0 % of its mask are not as in the evaluation (borne: 1 %)"])]
+    ("picture", "faults"),
+    [
+        (_seen(), []),
+        (_seen(mean_iou=0.259), []),
+        (_seen(mean_iou=0.261), ["a: its mask is another than in the evaluation: mean IoU 0.2500 instead of 0.2610"]),
+        (_seen(mean_iou=0.2), ["a: its mask is another than in the evaluation: mean IoU 0.2500 instead of 0.2000"]),
+        (_seen(mean_iou=0.9, sha256=mask_digest(np.ones((10, 10), np.uint8))), []),  # The very mask: nothing to measure.
+        (_seen(mean_iou=None), []),  # All void.
+    ],
 )
-def test_mask_may_differ_from_that_of_another_device_in_a_few_pixels(wrong: int, faults: list[str]) -> None:
-    mask = np.ones((10, 10), np.uint8)
-    mask[0, :wrong] = 0
-    asked = [Picture(name="a", encoded=b"", height=10, width=10, mask_sha256="of another device")]
-    assert list(judge(_answers(asked), asked, 3, [1, 32, 48, 3], lambda encoded: mask)) == faults
-
-
-def test_mask_of_another_size_than_in_this_process_is_named() -> None:
-    asked = [Picture(name="a", encoded=b"", height=10, width=10, mask_sha256="of another device")]
-    found = list(judge(_answers(asked), asked, 3, [1, 32, 48, 3], lambda encoded: np.ones((1, 10), np.uint8)))
-    assert found == ["a: 100.0 % of its mask are not as in the evaluation (borne: 1 %)"]
-
-
-def test_masks_of_this_process_are_those_of_the_evaluator_where_the_device_is_the_same(
-    model: pathlib.Path, pictures: list[Picture]
-) -> None:
-    mask_of = masks_here(str(model))
-    for picture in pictures:
-        assert mask_digest(mask_of(picture.encoded)) == picture.mask_sha256
+def test_mask_other_than_the_evaluators_must_be_as_good(picture: Picture, faults: list[str]) -> None:
+    assert list(judge(_answers([picture]), [picture], 3, [1, 32, 48, 3])) == faults
 
 
 def test_same_fault_of_many_pictures_is_named_a_few_times() -> None:
-    asked = [Picture(name=f"{number}", encoded=b"", height=2, width=3, mask_sha256="0") for number in range(9)]
-    reasons = list(judge(_answers(asked), asked, 3, [1, 32, 48, 3], lambda encoded: np.zeros((2, 3), np.uint8)))
+    asked = [_seen(f"{number}", mean_iou=0.9) for number in range(9)]
+    reasons = list(judge(_answers(asked), asked, 3, [1, 32, 48, 3]))
     assert [reason.split(":")[0] for reason in reasons] == ["0", "1", "2", "and so on"]
     assert reasons[-1] == "and so on: 9 pictures in all"
 
@@ -514,7 +513,7 @@ def _run(
 def test_component_blesses_what_answers_as_in_the_evaluation(
     model: pathlib.Path, evaluation: Evaluation, split: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    # One of them evaluated on another device, where rounding has decided a pixel otherwise: this process looks again.
+    # One of them evaluated on another device, where rounding has decided a pixel otherwise: its score is as good.
     first, *others = evaluation.images
     mixed = dataclasses.replace(evaluation, images=(dataclasses.replace(first, mask_sha256="of a GPU"), *others))
     blessing, details = _run(model, mixed, split, tmp_path, blessed=1)
@@ -535,7 +534,7 @@ def test_component_refuses_what_answers_otherwise_than_in_the_evaluation(
     assert blessing.get_int_custom_property("current_model_id") == 7
     reasons = blessing.get_string_custom_property("reasons").split("\n")
     assert reasons == details["reasons"]
-    assert "% of its mask are not as in the evaluation (borne: 1 %)" in reasons[0]
+    assert "its mask is another than in the evaluation: mean IoU " in reasons[0]
 
 
 def test_component_does_not_try_what_is_not_blessed(
