@@ -409,14 +409,15 @@ class EvaluateConfig:
         beat_constant: the mean IoU must be above what answering the commonest class everywhere scores.
         min_iou: floors for the IoU of named classes, 0..1: "person=0.5, dog=0.3".
         max_mean_iou_drop: by how much the mean IoU may fall below the baseline's, 0..1.
-        max_iou_drop: by how much the IoU of any class may, 0..1.
+        max_iou_drop: by how much the IoU of any class may, 0..1. On VOC 2007's test split, with a dozen pictures of a class,
+            two seeds of ten epochs differed by up to 0.19 in one class, and by 0.004 in the mean.
     """
 
     min_mean_iou: float = 0.05
     beat_constant: bool = True
     min_iou: str = ""
     max_mean_iou_drop: float = 0.0
-    max_iou_drop: float = 0.1
+    max_iou_drop: float = 0.2
 
     def __post_init__(self) -> None:
         """Checks the ranges."""

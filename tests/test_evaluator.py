@@ -167,7 +167,7 @@ def test_test_split_is_measured_and_the_better_model_blessed(tmp_path: pathlib.P
         "mean IoU 1.0000 reaches the floor of 0.2500",
         "it is better than background everywhere, whose mean IoU is 0.1333",
         "mean IoU rose by 66.67 points from the baseline's 0.3333, allowed 2.00 points",
-        "no class fell by more than 10.00 points",
+        "no class fell by more than 20.00 points",
     )
     assert [(score.filename, score.mean_iou) for score in found.images] == [("0.jpg", 1.0), ("1.jpg", 1.0)]
     assert blessing.get_int_custom_property("blessed") == 1
