@@ -66,6 +66,7 @@ class DataConfig:
             re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*|", self.name) is not None,
             f"data.name takes letters, digits, _, - and . (it becomes a folder's name); got {self.name!r}.",
         )
+        _require(self.name != "embedded", "data.name=embedded is what the embedded set is called. Choose another name.")
         _require(
             0 <= self.max_quarantined_fraction <= 1,
             f"data.max_quarantined_fraction is a share from 0 to 1; got {self.max_quarantined_fraction}.",
@@ -406,8 +407,9 @@ class EvaluateConfig:
 
     Attributes:
         min_mean_iou: floor for the mean IoU, 0..1.
-        beat_constant: the mean IoU must be above what answering the commonest class everywhere scores.
-        min_iou: floors for the IoU of named classes, 0..1: "person=0.5, dog=0.3".
+        beat_constant: the mean IoU must be above what answering the commonest class everywhere scores, where there are others.
+        min_iou: floors for the IoU of named classes, 0..1: "person=0.5, dog=0.3"; one that occurs in no measured picture is
+            missed.
         max_mean_iou_drop: by how much the mean IoU may fall below the baseline's, 0..1.
         max_iou_drop: by how much the IoU of any class may, 0..1. On VOC 2007's test split, with a dozen pictures of a class,
             two seeds of ten epochs differed by up to 0.19 in one class, and by 0.004 in the mean.

@@ -47,7 +47,8 @@ def read_pictures(evaluation: Evaluation, files: Sequence[str], max_pixels: int)
         files: TFRecords of the evaluated split.
         max_pixels: larger pictures are passed over: `serving_default` refuses them.
     """
-    scores = {image.filename: image for image in evaluation.images}
+    measured = [image for image in evaluation.images if image.mean_iou is not None]
+    scores = {image.filename: image for image in measured or evaluation.images}  # All void only where there is nothing else.
     sizes = {name: size for name, size, _, _ in _read(files) if name in scores}
     fitting = [name for name in scores if name in sizes and sizes[name][0] * sizes[name][1] <= max_pixels]
     if not fitting:

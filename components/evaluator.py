@@ -110,7 +110,9 @@ def read_findings(folder: str, class_names: Sequence[str]) -> Findings:
         found[(keys[0].column, keys[0].bytes_value.decode()) if keys else (OVERALL, "")] = values
     whole = found.pop((OVERALL, ""))
     problem = whole[CANDIDATE].get(iou_tfma.BASELINE_PROBLEM, "")
+    images = tuple(ImageScore(**image) for image in json.loads(whole[CANDIDATE][iou_tfma.IMAGES]))
     if problem:
+        images = tuple(dataclasses.replace(image, baseline_mean_iou=None) for image in images)
         problem = f"the baseline cannot answer the pictures of this data, and is not compared with: {problem}"
         for values in (whole, *found.values()):
             values[BASELINE] = {}
@@ -119,7 +121,7 @@ def read_findings(folder: str, class_names: Sequence[str]) -> Findings:
         overall=_slice((OVERALL, ""), whole, class_names),
         slices=tuple(_slice(key, found[key], class_names) for key in others),
         change_interval=_interval(whole[CANDIDATE].get(iou_tfma.CHANGE_INTERVAL)),
-        images=tuple(ImageScore(**image) for image in json.loads(whole[CANDIDATE][iou_tfma.IMAGES])),
+        images=images,
         baseline_problem=problem,
     )
 
@@ -178,7 +180,7 @@ def problem_of_baseline(uri: str, class_names: Sequence[str]) -> str:
     if SIGNATURE not in signatures:
         return f"the baseline, {folder}, has no signature {SIGNATURE} and is not compared with"
     if theirs is not None and theirs != list(class_names):
-        return f"the baseline knows other classes ({', '.join(map(str, theirs))}) and is not compared with"
+        return f"the baseline knows other classes ({', '.join(theirs)}) and is not compared with"
     return ""
 
 
@@ -191,6 +193,7 @@ _DAMAGE = (
     tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
     tf.errors.FailedPreconditionError,
+    tf.errors.OutOfRangeError,
 )
 """What damaged files raise. What may pass, as a full memory or a store that is silent, fails the run: it can be run again."""
 
@@ -201,7 +204,10 @@ def _classes_of(folder: str) -> list[str] | None:
     if not fileio.exists(metadata):
         return None
     with fileio.open(metadata) as file:
-        return json.load(file)["class_names"]
+        names = json.load(file)["class_names"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{metadata} has no list of class names")
+    return names
 
 
 class Executor(tfx_executor.Executor):

@@ -138,10 +138,16 @@ class Measure(metric_types.Preprocessor):
     def _measure(self, extracts: tfma.types.Extracts, model: str) -> ImageMeasures:
         label = _of_model(extracts[tfma.LABELS_KEY], model)
         prediction = _of_model(extracts[tfma.PREDICTIONS_KEY], model)
+        for key in (ERROR_KEY, MASK_KEY):
+            if key not in prediction:
+                raise ValueError(f"the {model or tfma.CANDIDATE_KEY} gives no {key}")
         error = _scalar(prediction[ERROR_KEY])
         if error:
             raise ValueError(f"the {model or tfma.CANDIDATE_KEY} answered: {error.decode()}")
-        return measure(_scalar(label), _scalar(prediction[MASK_KEY]), self._num_classes)
+        try:
+            return measure(_scalar(label), _scalar(prediction[MASK_KEY]), self._num_classes)
+        except (OSError, SyntaxError) as broken:  # What Pillow raises over what is no picture.
+            raise ValueError(f"the {model or tfma.CANDIDATE_KEY}'s mask is no picture") from broken
 
 
 class SumsCombiner(beam.CombineFn):

@@ -10,6 +10,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """The markers of JPEG's segments that tell its size."""
 _BARE = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
 """Those that are no segments."""
+_MOST_SEGMENTS = 100_000
+"""After which a header is given up: a file may be megabytes of markers."""
 
 
 def is_picture(encoded: bytes) -> bool:
@@ -44,9 +46,12 @@ def refusal(encoded: bytes, max_pixels: int) -> str:
 def _jpeg_size(encoded: bytes) -> tuple[int, int] | None:
     """Returns height and width of the first frame; what lies between segments is passed over, as libjpeg does."""
     at = 2
-    while at + 9 <= len(encoded):
+    for _ in range(_MOST_SEGMENTS):
+        at = encoded.find(b"\xff", at)
+        if at < 0 or at + 9 > len(encoded):
+            return None
         marker = encoded[at + 1]
-        if encoded[at] != 0xFF or marker == 0xFF:
+        if marker == 0xFF:
             at += 1
         elif marker in _FRAMES:
             height, width = struct.unpack_from(">HH", encoded, at + 5)

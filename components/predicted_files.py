@@ -110,7 +110,7 @@ def predict_files(
             batch, batch.values(), _predict_batch(model, list(batch.values()), method, scored), strict=True
         ):
             if mask is None or content is None:
-                why = "the file cannot be opened" if content is None else picture_size.refusal(content, max_pixels) or error
+                why = _UNREAD if content is None else picture_size.refusal(content, max_pixels) or error
                 yield Prediction(image, None, why, {})
                 continue
             height, width = mask.shape
@@ -159,6 +159,9 @@ def _predict_batch(model: Model, batch: list[bytes | None], method: Method, scor
     if method != PLAIN:
         return (model.predict_by(method, content) for content in encoded)
     return model.predict_each(encoded, scored)
+
+
+_UNREAD = f"the file cannot be opened, or has more than {MAX_FILE_BYTES / 2**30:g} GiB"
 
 
 def _read(path: pathlib.Path) -> bytes | None:

@@ -225,7 +225,8 @@ def ServingCheck(
         split = artifact_utils.get_split_uri([examples], evaluated.split)
         pictures = read_pictures(evaluated, records.list_files([f"{split}/*"]), max_megapixels * 1_000_000)
         folder = path_utils.serving_model_path(model.uri)
-        blessing.set_int_custom_property(MODEL_ID, model.id)  # What was not tried is not refused.
+        if pictures:  # What was not tried is not refused.
+            blessing.set_int_custom_property(MODEL_ID, model.id)
         result = check_model(folder, pictures, evaluated.class_names, from_json(CheckConfig, check))
     else:
         result = Check(servable=False, reasons=(NOT_CHECKED,))

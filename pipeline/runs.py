@@ -169,4 +169,4 @@ def take_peak_memory_bytes() -> int:
 
 def _high_water_bytes() -> int:
     status = pathlib.Path("/proc/self/status").read_text()
-    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    return 1024 * next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)

@@ -91,11 +91,12 @@ def make_server(app: App, listening: socket.socket) -> waitress.server.BaseWSGIS
         ident=None,
     )
     server.channel_class = _Channel
+    server.draining = False
     return server
 
 
 def run(server: waitress.server.BaseWSGIServer, drain_s: float = DRAIN_S) -> None:
-    """Answers until the first SIGINT or SIGTERM; then the requests that have come are answered, and no new ones taken.
+    """Answers until the first SIGINT or SIGTERM; then what has wholly come is answered, and nothing more is read.
 
     A second signal ends that, too.
 
@@ -121,6 +122,7 @@ def run(server: waitress.server.BaseWSGIServer, drain_s: float = DRAIN_S) -> Non
         turn(1.0)
     _interrupt_at_once()
     waitress.wasyncore.dispatcher.close(server)  # Only what listens: the trigger is needed on.
+    server.draining = True
     end_s = time.monotonic() + drain_s
     while time.monotonic() < end_s and any(
         channel.requests or channel.total_outbufs_len for channel in server.active_channels.values()
@@ -150,6 +152,10 @@ class _JsonErrorTask(waitress.task.ErrorTask):
 
 class _Channel(waitress.channel.HTTPChannel):
     error_task_class = _JsonErrorTask
+
+    def readable(self) -> bool:
+        """Tells whether the connection is to be read: not while the server ends, or a busy client would keep it."""
+        return not self.server.draining and super().readable()
 
 
 def _find(model: pathlib.Path | None, root: str, pipeline: str | None) -> pathlib.Path:

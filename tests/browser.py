@@ -1,7 +1,6 @@
 """A headless Chromium for tests of pages, driven over its DevTools protocol."""
 
 import asyncio
-import base64
 import contextlib
 import itertools
 import json
@@ -68,12 +67,6 @@ class Page:
     def resize(self, width: int, height: int) -> None:
         """Sets the size of the window's inside, in pixels."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
-
-    def screenshot(self, path: pathlib.Path) -> None:
-        """Writes the whole page as a PNG."""
-        path.write_bytes(
-            base64.b64decode(self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"])
-        )
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Sends a command of the protocol and returns its result; what happens meanwhile is noted."""

@@ -88,14 +88,17 @@ def _write_split(folder: pathlib.Path, candidate: np.ndarray, baseline: np.ndarr
             writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
 
 
-def _write_records(folder: pathlib.Path, pictures: list[tuple[np.ndarray, np.ndarray, list[int], dict[str, int]]]) -> None:
-    """Writes a record a picture: truth, answer, classes and sizes."""
+def _write_records(
+    folder: pathlib.Path, pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray, list[int], dict[str, int]]]
+) -> None:
+    """Writes a record a picture: truth, the answers of "good" and of "old", classes and sizes."""
     folder.mkdir(parents=True)
     with tf.io.TFRecordWriter(str(folder / "data_tfrecord-00000-of-00001.gz"), "GZIP") as writer:
-        for number, (truth, answer, classes, sizes) in enumerate(pictures):
+        for number, (truth, good, old, classes, sizes) in enumerate(pictures):
             example = tf.train.Example()
             feature = example.features.feature
-            strings = {features.FILENAME: b"%d.jpg" % number, features.LABEL: _png(truth), "good": _png(answer)}
+            strings = {features.FILENAME: b"%d.jpg" % number, features.LABEL: _png(truth)}
+            strings |= {"good": _png(good), "old": _png(old)}
             for key, value in strings.items():
                 feature[key].bytes_list.value.append(value)
             for key, value in sizes.items():
@@ -221,6 +224,11 @@ def _lose_graph(folder: pathlib.Path) -> None:
     (folder / "saved_model.pb").unlink()
 
 
+def _cut_weights(folder: pathlib.Path) -> None:
+    (path,) = (folder / "variables").glob("variables.data-*")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 def _metadata(text: str) -> Callable[[pathlib.Path], None]:
     def write(folder: pathlib.Path) -> None:
         (folder / features.METADATA_FILE).parent.mkdir()
@@ -235,7 +243,9 @@ def _metadata(text: str) -> Callable[[pathlib.Path], None]:
         (_damage_graph, "no longer loads"),
         (_lose_graph, "no longer loads"),
         (_metadata('{"class_names": ["back'), "no longer loads"),
+        (_cut_weights, "no longer loads"),
         (_metadata("{}"), "KeyError"),
+        (_metadata('{"class_names": 5}'), "has no list of class names"),
         (_metadata("[]"), "TypeError"),
         (_metadata('{"class_names": ["background", "cat", "dog", "cow"]}'), "knows other classes (background, cat, dog, cow)"),
     ],
@@ -281,23 +291,28 @@ def test_baseline_that_answers_a_picture_wrongly_is_said_and_not_compared_with(
     assert found.blessed and found.overall.baseline is None and found.change_interval is None
     assert "cannot answer the pictures of this data" in found.reasons[2]
     assert "2 images cannot be measured: 0.jpg: truth has shape (2, 3), the prediction (3, 2)" in found.reasons[2]
+    assert [image.baseline_mean_iou for image in found.images] == [None, None]
     assert not blessing.has_custom_property("baseline_model_id")
 
 
 def test_slices_decide_nothing(tmp_path: pathlib.Path, models: dict[str, Artifact]) -> None:
-    # Of 100 pictures' worth of pixels one slice, the dog's, is all wrong: floors and tolerances hold for the whole.
+    # Where there are dogs, all falls from 1 to 0; of the whole it is 3 pixels in 1,603.
     big = np.zeros((40, 40))
     big[:20] = 1
-    scalars = {features.HEIGHT: 40, features.WIDTH: 40}
-    folder = tmp_path / "examples" / "Split-test"
-    dog = np.full((2, 3), 2)
-    pairs = [(big, big, [0, 1], scalars), (dog, np.zeros((2, 3)), [2], {features.HEIGHT: 2, features.WIDTH: 3})]
-    _write_records(folder, pairs)
-    found, _ = _evaluate(tmp_path, ["test"], models["good"], None, EvaluateConfig(min_mean_iou=0.3))
+    small = np.array([[0, 0, 2]])
+    pictures = [
+        (big, big, big, [0, 1], {features.HEIGHT: 40, features.WIDTH: 40}),
+        (small, np.array([[1, 1, 2]]), small, [0, 2], {features.HEIGHT: 1, features.WIDTH: 3}),
+    ]
+    _write_records(tmp_path / "examples" / "Split-test", pictures)
+    gate = EvaluateConfig(min_mean_iou=0.9, max_mean_iou_drop=0.01, max_iou_drop=0.01)
+    found, _ = _evaluate(tmp_path, ["test"], models["good"], models["old"], gate)
     (slice_,) = (one for one in found.slices if (one.group, one.value) == ("contains", "dog"))
-    assert slice_.candidate.metrics["mean_iou"] == 0.0
+    assert slice_.baseline is not None
+    assert (slice_.candidate.metrics["iou/background"], slice_.baseline.metrics["iou/background"]) == (0.0, 1.0)
+    assert slice_.candidate.metrics["mean_iou"] < 0.9
     assert slice_.candidate.confusion_matrix is None
-    assert found.blessed and found.overall.candidate.metrics["mean_iou"] > 0.6
+    assert found.blessed, found.refusals
     eval_config = evaluator.make_eval_config(CLASS_NAMES)
     assert not tfma.metrics.metric_thresholds_from_metrics_specs(eval_config.metrics_specs, eval_config=eval_config)
 

@@ -320,6 +320,10 @@ def test_sums_merge_to_those_of_all_pictures() -> None:
     [
         pytest.param(_answer(MASK, b"no such thing"), r"001\.jpg: the candidate answered: no such thing", id="error"),
         pytest.param(_answer(MASK.T), r"001\.jpg: truth has shape \(2, 3\), the prediction \(3, 2\)", id="size"),
+        pytest.param(
+            _answer(MASK) | {"mask": np.array([b""], object)}, r"001\.jpg: the candidate's mask is no picture", id="empty"
+        ),
+        pytest.param({"mask": _answer(MASK)["mask"]}, r"001\.jpg: the candidate gives no error", id="output"),
         pytest.param(_answer(MASK + 2), r"001\.jpg: prediction has ids from 2 to 3", id="id"),
     ],
 )

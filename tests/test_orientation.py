@@ -174,7 +174,6 @@ def test_other_formats_are_left_alone_whatever_is_in_them(kind: str) -> None:
 
 
 THUMBNAIL = _tiff("<")[8:]  # A directory with the tag.
-LONG_TEXT = b"a text of over four bytes"
 FAR = _row("<", 0x010E, ASCII, 2**32 - 1, struct.pack("<I", 8))
 EMPTY = _segment(b"", 0xE5)
 SPLIT = _tiff(">", 8, before=_row(">", 0x010E, ASCII, 4, b"abc"))

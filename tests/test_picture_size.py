@@ -53,3 +53,9 @@ def test_too_large_a_picture_is_told_so_with_its_size_and_the_limit() -> None:
         "too large a picture: 8000 x 4001 pixels; at most 32 megapixels, and 16384 pixels a side, are taken"
     )
     assert "16385 x 3" in picture_size.refusal(_encode(16_385, 3, "PNG"), 32_000_000)
+
+
+def test_file_of_nothing_but_markers_is_given_up() -> None:
+    frame = b"\xff\xc0\x00\x0b\x08\x00\x05\x00\x07\x01"
+    assert picture_size.header_size(b"\xff\xd8" + b"\xff\x00" * 50_000 + frame) == (5, 7)
+    assert picture_size.header_size(b"\xff\xd8" + b"\xff\x00" * 150_000 + frame) is None

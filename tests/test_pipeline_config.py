@@ -443,3 +443,8 @@ def test_nearest_size_fits_and_none_is_nearer(name: str, depth: int) -> None:
         assert not any(
             config.fits(other) for other in range(max(1, size - abs(size - nearest) + 1), size + abs(size - nearest))
         )
+
+
+def test_data_cannot_be_called_as_the_embedded_set_is() -> None:
+    with pytest.raises(ConfigError, match=r"data\.name=embedded is what the embedded set is called"):
+        override(preset("voc2007"), {"data.name": "embedded"})

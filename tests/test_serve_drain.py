@@ -113,3 +113,18 @@ def test_second_signal_ends_it_at_once() -> None:
         _wait_until_refused(port)
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "at once\n"
+
+
+def test_client_that_goes_on_asking_does_not_keep_it() -> None:
+    with _serving(30) as (process, port), contextlib.closing(_request(port, "/?3")) as connection:
+        started = None
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            for number in range(100_000):
+                assert connection.getresponse().read() == bytes(3)
+                if number == 20:
+                    started = time.monotonic()
+                    process.send_signal(signal.SIGTERM)
+                connection.request("GET", "/?3")
+        assert started is not None
+        assert process.wait(20) == 0
+        assert time.monotonic() - started < 15  # Less than the 30 s that are left for what has come.
