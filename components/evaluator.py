@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis.extractors.extractor import Extractor
-from tensorflow_model_analysis.extractors.slice_key_extractor import SLICE_KEY_EXTRACTOR_STAGE_NAME
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tfx import types
 from tfx.components.evaluator import constants
@@ -21,7 +19,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts, standard_component_specs
 from tfx.utils import json_utils, path_utils, proto_utils
 
-from components import blessings, features, gate, iou_tfma, progress, records, slices
+from components import blessings, extractors, features, gate, iou_tfma, progress, records, slices
 from components.evaluation import OVERALL, Evaluation, ImageScore, Measured, Slice, write_evaluation
 from pipeline_config import EvaluateConfig, from_json
 
@@ -61,17 +59,6 @@ def make_eval_config(class_names: Sequence[str]) -> tfma.EvalConfig:
         slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[group]) for group in slices.GROUPS)],
         metrics_specs=[tfma.MetricsSpec(metrics=[metric, tfma.MetricConfig(class_name="ExampleCount")])],
     )
-
-
-def make_extractors(eval_shared_model: Any, eval_config: tfma.EvalConfig, tensor_adapter_config: Any) -> list[Extractor]:
-    """Returns TFMA's extractors, and before its slicing the one that says which slices an image belongs to."""
-    made = tfma.default_extractors(
-        eval_shared_model=eval_shared_model, eval_config=eval_config, tensor_adapter_config=tensor_adapter_config
-    )
-    (metric,) = (one for one in eval_config.metrics_specs[0].metrics if one.module == iou_tfma.__name__)
-    class_names = json.loads(metric.config)["class_names"]
-    assert made[-1].stage_name == SLICE_KEY_EXTRACTOR_STAGE_NAME
-    return [*made[:-1], slices.extractor(class_names), made[-1]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +174,7 @@ def problem_of_baseline(uri: str, class_names: Sequence[str]) -> str:
 _DAMAGE = (
     OSError,
     ValueError,  # JSON's and UTF-8's errors are such.
-    KeyError,
+    LookupError,
     TypeError,
     tf.errors.NotFoundError,
     tf.errors.DataLossError,
@@ -231,7 +218,7 @@ class Executor(tfx_executor.Executor):
         properties = {
             standard_component_specs.EVAL_CONFIG_KEY: proto_utils.proto_to_json(make_eval_config(config.class_names)),
             standard_component_specs.EXAMPLE_SPLITS_KEY: json_utils.dumps([split]),
-            "custom_extractors": f"{make_extractors.__module__}.{make_extractors.__qualname__}",
+            "custom_extractors": f"{extractors.__name__}.{extractors.make_extractors.__name__}",
         }
         super().Do({**input_dict, "baseline_model": used}, output_dict, {**exec_properties, **properties})
         (evaluation,) = output_dict["evaluation"]

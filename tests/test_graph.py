@@ -468,6 +468,7 @@ CODE = {
     "components.licences": {"ModelCardGen"},
     "components.evaluation": {"Evaluator", "ModelCardGen", "ServingCheck", "Pusher"},
     "components.gate": {"Evaluator"},
+    "components.extractors": {"Evaluator"},
     "components.boundary": {"Evaluator"},
     "components.slices": {"Evaluator"},
     "components.serving_check": {"ServingCheck"},

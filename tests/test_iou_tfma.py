@@ -15,7 +15,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types
 from tfx_bsl.public import tfxio
 
-from components import boundary, evaluator, features, iou, iou_tfma, resampling
+from components import boundary, evaluator, extractors, features, iou, iou_tfma, resampling
 from components.iou_sums import Failures, Sums
 
 CLASS_NAMES = ("background", "cat", "dog", "sofa")
@@ -87,7 +87,7 @@ def _evaluate(
             | tfma.ExtractEvaluateAndWriteResults(
                 eval_shared_model=chosen,
                 eval_config=eval_config,
-                extractors=evaluator.make_extractors(chosen, eval_config, None),
+                extractors=extractors.make_extractors(chosen, eval_config, None),
                 output_path=str(folder),
             )
         )

@@ -125,7 +125,7 @@ def test_unreadable_picture_is_reported_and_the_others_written(model: prediction
     broken.write_bytes(last.read_bytes()[:-200])
     found = list(_predict(model, [good, broken, missing, last], tmp_path / "out"))
     assert [one.mask for one in found] == [tmp_path / "out" / "good.png", None, None, tmp_path / "out" / "last.png"]
-    assert [one.error for one in found] == ["", serving.UNREADABLE, "the file cannot be opened", ""]
+    assert [one.error for one in found] == ["", serving.UNREADABLE, "the file cannot be opened, or has more than 1 GiB", ""]
     assert [one.pixels for one in found] == [{"red": 35}, {}, {}, {"blue": 35}]
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["good.png", "good_overlay.png", "last.png", "last_overlay.png"]  # Nothing else, nothing half.
@@ -309,7 +309,7 @@ def test_file_too_large_for_any_picture_is_not_read(
     image = _write(tmp_path / "a.png", "red")
     monkeypatch.setattr(predicted_files, "MAX_FILE_BYTES", image.stat().st_size - 1)
     (found,) = _predict(model, [image], tmp_path / "out")
-    assert found.error == "the file cannot be opened"
+    assert found.error == "the file cannot be opened, or has more than 1 GiB"
 
 
 def test_interrupt_while_a_file_is_written_leaves_nothing_half(

@@ -65,6 +65,8 @@ def _wait_until_refused(port: int) -> None:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
         except ConnectionRefusedError:
             return
+        except ConnectionResetError:
+            pass  # It was closing just then.
         time.sleep(0.02)
     raise AssertionError("it listens on")
 
