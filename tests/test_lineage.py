@@ -120,5 +120,5 @@ def test_digest_is_found_within_json_within_json() -> None:
 
 
 def test_place_beside_the_folder_stays_whole() -> None:
-    assert lineage.shorten("/a/root/b", "/a/root") == "b"
-    assert lineage.shorten("/a/rooted/b", "/a/root") == "/a/rooted/b"
+    assert lineage.shorten("/a/top/b", "/a/top") == "b"
+    assert lineage.shorten("/a/topped/b", "/a/top") == "/a/topped/b"
