@@ -306,6 +306,7 @@ class TrainConfig:
         patience: validations without a better mean IoU after which the training ends; 0: it does not.
         dropout_rise: by how much the dropout rate rises an epoch, up to 0.9, until the mean IoU stops rising.
         panel_images: validation pictures drawn to TensorBoard after each validation.
+        warm_start: begin with the weights of the newest blessed model of the pipeline, where there is one that fits.
     """
 
     epochs: int = 20
@@ -330,6 +331,7 @@ class TrainConfig:
     patience: int = 0
     dropout_rise: float = 0.0
     panel_images: int = 4
+    warm_start: bool = False
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -503,6 +505,43 @@ class CardConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class CloudConfig:
+    """What runs where on Google Cloud (`vocseg run --runner dataflow`, `vocseg compile --target vertex`).
+
+    None of it changes a result, and no step runs again because of it.
+
+    Attributes:
+        project: id of the project.
+        region: of Dataflow and Vertex AI.
+        image: container of the steps and of Beam's workers, made from the Dockerfile.
+        trainer_image: container of the Trainer, made with the CUDA lock; empty: that of the other steps.
+        service_account: that the steps run as; empty: the project's default.
+        network: subnetwork of the workers, as `regions/REGION/subnetworks/NAME`; empty: the project's default.
+        beam_machine: machine type of Dataflow's workers.
+        beam_workers: largest number of them.
+        beam_disk_gb: disk of each.
+        trainer_machine: machine type of a host that trains.
+        trainer_hosts: how many there are.
+        accelerator: type of the Trainer's GPUs, as Vertex AI names it, for instance NVIDIA_L4; empty: none.
+        accelerator_count: GPUs of each host.
+    """
+
+    project: str = ""
+    region: str = ""
+    image: str = ""
+    trainer_image: str = ""
+    service_account: str = ""
+    network: str = ""
+    beam_machine: str = "n1-standard-4"
+    beam_workers: int = 10
+    beam_disk_gb: int = 50
+    trainer_machine: str = "n1-standard-8"
+    trainer_hosts: int = 1
+    accelerator: str = ""
+    accelerator_count: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PipelineConfig:
     """A whole run.
 
@@ -517,6 +556,7 @@ class PipelineConfig:
         evaluate: the gate.
         check: budgets of the trial before the push.
         card: words on the model's card.
+        cloud: machines and containers.
     """
 
     preset: str
@@ -529,6 +569,7 @@ class PipelineConfig:
     evaluate: EvaluateConfig = EvaluateConfig()
     check: CheckConfig = CheckConfig()
     card: CardConfig = CardConfig()
+    cloud: CloudConfig = CloudConfig()
 
     def __post_init__(self) -> None:
         """Checks what concerns two stages."""
@@ -641,6 +682,7 @@ def voc2007_gpu() -> PipelineConfig:
         augment=dataclasses.replace(base.augment, crop_height_px=512, crop_width_px=512, min_scale=0.5, max_scale=2.0),
         model=dataclasses.replace(base.model, name="deeplabv3plus"),
         train=dataclasses.replace(base.train, epochs=200, batch_size=16),
+        cloud=CloudConfig(trainer_machine="g2-standard-12", accelerator="NVIDIA_L4", accelerator_count=1),
     )
 
 

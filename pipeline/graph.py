@@ -1,12 +1,11 @@
 """The pipeline: wiring only, the same for every runner."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from tfx.components import DistributionValidator, ExampleValidator, StatisticsGen, Trainer
+from tfx.components import DistributionValidator, ExampleValidator, StatisticsGen
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import pipeline as tfx_pipeline
-from tfx.orchestration.metadata import ConnectionConfigType
 from tfx.proto import trainer_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
 
@@ -31,6 +30,7 @@ from components.trainer import TrainerConfig
 from components.transform import Transform
 from components.validation import DataBlessing, DataGate
 from pipeline.locations import Locations
+from pipeline.targets import PLAIN, Target
 from pipeline_config import PipelineConfig, to_json
 
 
@@ -43,8 +43,7 @@ def create_pipeline(
     config: PipelineConfig,
     locations: Locations,
     spec: DatasetSpec,
-    metadata_connection: ConnectionConfigType | None = None,
-    beam_args: Sequence[str] = (),
+    target: Target = PLAIN,
 ) -> tfx_pipeline.Pipeline:
     """Joins the components.
 
@@ -55,8 +54,7 @@ def create_pipeline(
         config: the run.
         locations: where data comes from and outputs go.
         spec: the data set's description.
-        metadata_connection: of ML Metadata; None where the runner has its own.
-        beam_args: options for the steps that run on Beam.
+        target: where it runs.
 
     Raises:
         ConfigError: a setting of the model that Keras does not know, a file of weights that is not there, or a floor for a
@@ -114,7 +112,7 @@ def create_pipeline(
         palette=spec.palette,
     )
     trainer_digest = code_digest("components.trainer", names.module_of(config.model.name))
-    trainer = Trainer(
+    trainer = target.trainer(
         run_fn=import_path(trainer_module.run_fn),
         examples=transform.outputs["transformed_examples"],
         train_args=trainer_pb2.TrainArgs(splits=[TRAIN_SPLIT]),
@@ -124,6 +122,7 @@ def create_pipeline(
             "code_digest": trainer_digest,
             "encoder_weights": weights.digest(config.model),
             "state_dir": locations.unfinished,
+            **target.trainer_settings,
         },
     )
     baseline = Resolver(
@@ -180,6 +179,6 @@ def create_pipeline(
         pipeline_root=locations.artifacts,
         components=data_steps + model_steps,
         enable_cache=True,
-        metadata_connection_config=metadata_connection,
-        beam_pipeline_args=list(beam_args),
+        metadata_connection_config=target.metadata,
+        beam_pipeline_args=list(target.beam_args),
     )

@@ -19,14 +19,21 @@ class Locations:
     """The folders of a run.
 
     Attributes:
-        root: everything that runs write lies below it.
+        root: what the steps write lies below it; a folder, or an address in a store (gs://...).
         pipeline_name: preset and data set; models are compared only within one pipeline.
         data: the data folder, which may be a pattern of spans or remote, or "" for the official download.
+        local: folder on this machine for what a store cannot hold (metadata, locks, logs); empty: the root.
     """
 
     root: str
     pipeline_name: str
     data: str
+    local: str = ""
+
+    @property
+    def here(self) -> str:
+        """The folder on this machine."""
+        return self.local or self.root
 
     def with_data(self, folder: str) -> "Locations":
         """Returns the same with another data folder and the same name."""
@@ -40,7 +47,7 @@ class Locations:
     @property
     def metadata(self) -> str:
         """ML Metadata's SQLite file, shared by all pipelines of the root."""
-        return os.path.join(self.root, "metadata.sqlite")
+        return os.path.join(self.here, "metadata.sqlite")
 
     @property
     def models(self) -> str:
@@ -60,7 +67,7 @@ class Locations:
     @property
     def description(self) -> str:
         """What was guessed of a data set without a description."""
-        return os.path.join(self.root, "descriptions", f"{self.pipeline_name}.toml")
+        return os.path.join(self.here, "descriptions", f"{self.pipeline_name}.toml")
 
     @property
     def digests(self) -> str:
@@ -70,10 +77,12 @@ class Locations:
     @property
     def runs(self) -> str:
         """A folder a run: configuration, log and summary."""
-        return os.path.join(self.root, "runs")
+        return os.path.join(self.here, "runs")
 
 
-def locate(config: PipelineConfig, root: str | os.PathLike, data: str | os.PathLike | None) -> Locations:
+def locate(
+    config: PipelineConfig, root: str | os.PathLike, data: str | os.PathLike | None, local: str | os.PathLike = ""
+) -> Locations:
     """Derives the names and folders of a run.
 
     The data set's part of the pipeline's name is `data.name` where that is set; else a folder's name with a digest of its path,
@@ -81,14 +90,20 @@ def locate(config: PipelineConfig, root: str | os.PathLike, data: str | os.PathL
 
     Args:
         config: the run.
-        root: where outputs go.
+        root: where outputs go; a folder, or an address in a store.
         data: the data folder, or None.
+        local: where a store's root has metadata, locks and logs.
     """
-    root = pathlib.Path(root).absolute()
+    root = _absolute_root(os.fspath(root))
     folder = _absolute(os.fspath(data)) if data else ""
     official = "embedded" if config.data.embedded else config.data.official
     name = config.data.name or (_folder_name(folder) if folder else official)
-    return Locations(root=str(root), pipeline_name=f"{config.preset}.{name}", data=folder)
+    here = str(pathlib.Path(local).absolute()) if is_remote(root) and local else ""
+    return Locations(root=root, pipeline_name=f"{config.preset}.{name}", data=folder, local=here)
+
+
+def _absolute_root(root: str) -> str:
+    return root.rstrip("/") if is_remote(root) else str(pathlib.Path(root).absolute())
 
 
 def _absolute(path: str) -> str:

@@ -168,7 +168,7 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
             training_state.remove_finished(locations.unfinished)
         view.end(step.status, step.seconds)
 
-    with runners.lock(locations.root), _no_arguments():
+    with runners.lock(locations.here), _no_arguments():
         if config.data.embedded and not locations.data:
             folder = pathlib.Path(locations.work_dir) / f"embedded-{code_digest(fake_voc.__name__)[:8]}"
             fake_voc.write_fake_voc(folder)
@@ -183,10 +183,10 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
             view.console.print(text, markup=False)
 
         spec = datasets.find_spec(named, locations.data, config.data.span, tell, locations.description)
-        from pipeline import graph
+        from pipeline import graph, targets
 
-        connection = runners.local_metadata(locations)
-        pipeline = graph.create_pipeline(config, locations, spec, connection, runners.LOCAL_BEAM_ARGS)
+        target = targets.Target(metadata=runners.local_metadata(locations), beam_args=targets.LOCAL_BEAM_ARGS)
+        pipeline = graph.create_pipeline(config, locations, spec, target)
         return {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
 
 

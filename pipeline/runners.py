@@ -1,4 +1,4 @@
-"""Where a pipeline runs: runner object, roots and Beam options, nothing else. So far: on this machine."""
+"""The runner of this machine: it walks the graph step by step; Beam may work elsewhere."""
 
 import contextlib
 import dataclasses
@@ -19,9 +19,6 @@ from tfx.types import artifact_utils
 from components.errors import VocsegError
 from pipeline.locations import Locations
 
-LOCAL_BEAM_ARGS = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
-"""Named, since newer Beam would fetch a runner's binary; in memory, since starting workers costs more than they bring here."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Step:
@@ -41,8 +38,8 @@ class Step:
 
 
 def local_metadata(locations: Locations) -> metadata_store_pb2.ConnectionConfig:
-    """Returns the connection to the root's SQLite store."""
-    os.makedirs(locations.root, exist_ok=True)
+    """Returns the connection to the SQLite store of this machine."""
+    os.makedirs(locations.here, exist_ok=True)
     return metadata.sqlite_metadata_connection_config(locations.metadata)
 
 

@@ -22,6 +22,7 @@ from components.example_gen import ExampleGen
 from components.trainer import TrainerConfig
 from pipeline.graph import create_pipeline, import_path
 from pipeline.locations import Locations
+from pipeline.targets import Target
 from pipeline_config import ConfigError, TransformConfig, from_json, override, preset
 
 LOCATIONS = Locations(root="/r", pipeline_name="mini.test", data="/data")
@@ -48,7 +49,9 @@ BEAM_STEPS = ["ExampleGen", "StatisticsGen", "Transform", "Evaluator"]
 
 @pytest.fixture(scope="module")
 def pipeline() -> tfx_pipeline.Pipeline:
-    return create_pipeline(preset("mini"), LOCATIONS, SPEC, beam_args=["--runner=DirectRunner", "--direct_num_workers=3"])
+    return create_pipeline(
+        preset("mini"), LOCATIONS, SPEC, Target(beam_args=("--runner=DirectRunner", "--direct_num_workers=3"))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +240,7 @@ def test_places_come_from_the_locations(pipeline: tfx_pipeline.Pipeline) -> None
 def test_cache_and_metadata_are_as_given() -> None:
     connection = metadata_store_pb2.ConnectionConfig()
     connection.sqlite.filename_uri = "/r/metadata.sqlite"
-    made = create_pipeline(preset("mini"), LOCATIONS, SPEC, connection)
+    made = create_pipeline(preset("mini"), LOCATIONS, SPEC, Target(metadata=connection))
     assert made.enable_cache
     assert made.metadata_connection_config == connection
     assert create_pipeline(preset("mini"), LOCATIONS, SPEC).metadata_connection_config is None
@@ -413,6 +416,7 @@ VALUES = {
     "train.optimizer": "sgd",
     "train.schedule": "poly",
     "train.balance_classes": "true",
+    "train.warm_start": "true",
     "model.encoder": "resnet50",
     "model.encoder_weights": "none",
     "model.frozen_batch_norm": "false",
@@ -421,10 +425,14 @@ VALUES = {
 }
 
 
+def _concerned_by(field: str) -> set[str]:
+    return set() if field.startswith("cloud.") else CONCERNS.get(field, {"Trainer"})
+
+
 @pytest.mark.parametrize("field", FIELDS)
 def test_change_of_a_field_concerns_only_its_steps(pipeline: tfx_pipeline.Pipeline, field: str) -> None:
     value = pipeline_config.fields(preset("mini"))[field]
-    if field.startswith("card."):
+    if field.startswith("card.") or (field.startswith("cloud.") and isinstance(value, str)):
         text = "words"
     elif field in VALUES:
         text = VALUES[field]
@@ -433,7 +441,7 @@ def test_change_of_a_field_concerns_only_its_steps(pipeline: tfx_pipeline.Pipeli
     with_it = {"train.weight_decay": {"train.optimizer": "adamw"}}.get(field, {})
     changed = override(preset("mini"), {field: text} | with_it)
     assert changed != preset("mini")
-    assert _concerned(pipeline, create_pipeline(changed, LOCATIONS, SPEC)) == CONCERNS.get(field, {"Trainer"})
+    assert _concerned(pipeline, create_pipeline(changed, LOCATIONS, SPEC)) == _concerned_by(field)
 
 
 CODE = {

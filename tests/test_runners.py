@@ -22,7 +22,7 @@ from tfx.types import Channel, standard_artifacts
 
 from components import progress
 from components.errors import DataError, VocsegError
-from pipeline import runners
+from pipeline import runners, targets
 from pipeline.locations import Locations
 from pipeline.runners import Step, run_local
 
@@ -249,7 +249,7 @@ def test_local_metadata_is_the_roots_own_file(tmp_path: pathlib.Path) -> None:
 
 
 def test_local_beam_never_fetches_a_runner() -> None:
-    assert set(runners.LOCAL_BEAM_ARGS) == {"--runner=DirectRunner", "--direct_running_mode=in_memory"}
+    assert set(targets.LOCAL_BEAM_ARGS) == {"--runner=DirectRunner", "--direct_running_mode=in_memory"}
 
 
 # The lock of a root.
