@@ -540,6 +540,59 @@ class CloudConfig:
     accelerator: str = ""
     accelerator_count: int = 0
 
+    def __post_init__(self) -> None:
+        """Checks the form of what is given; what a cloud needs besides is pipeline/cloud.py's to say."""
+        for name, (pattern, expected) in _CLOUD_FORMS.items():
+            value = getattr(self, name)
+            _require(not value or re.fullmatch(pattern, value) is not None, f"cloud.{name} is {expected}; got {value!r}.")
+        counts = {"beam_workers": 1, "beam_disk_gb": 30, "trainer_hosts": 1, "accelerator_count": 0}  # 30: Dataflow's least.
+        for name, least in counts.items():
+            _require(getattr(self, name) >= least, f"cloud.{name} must be at least {least}; got {getattr(self, name)}.")
+        _require(
+            bool(self.beam_machine), "cloud.beam_machine must not be empty. Give a machine type, for instance n1-standard-4."
+        )
+        _require(bool(self.trainer_machine), "cloud.trainer_machine must not be empty. Give one, for instance n1-standard-8.")
+        _require(
+            bool(self.accelerator) == bool(self.accelerator_count),
+            "cloud.accelerator and cloud.accelerator_count go together, for instance NVIDIA_L4 and 1, or neither; "
+            f"got {self.accelerator!r} and {self.accelerator_count}.",
+        )
+        subnetwork_region = re.search(r"regions/([^/]+)/", self.network)
+        _require(
+            not (subnetwork_region and self.region) or subnetwork_region[1] == self.region,
+            f"cloud.network lies in another region than cloud.region: got {self.network!r} and {self.region!r}.",
+        )
+
+
+_IMAGE_PATTERN = (
+    r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
+_IMAGE_EXPECTED = "a container as docker names it, for instance us-central1-docker.pkg.dev/PROJECT/vocseg/vocseg:1"
+_MACHINE_PATTERN = r"[a-z][a-z0-9]*(-[a-z0-9]+)+"
+_MACHINE_EXPECTED = "a machine type of Compute Engine, for instance n1-standard-4"
+_CLOUD_FORMS = {
+    "project": (
+        r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]",
+        "a project's id (not its name or number): 6 to 30 lower-case letters, digits and -, a letter first, no - last",
+    ),
+    "region": (r"[a-z]+-[a-z]+[0-9]+", "a region, for instance us-central1 (us-central1-a is a zone)"),
+    "image": (_IMAGE_PATTERN, _IMAGE_EXPECTED),
+    "trainer_image": (_IMAGE_PATTERN, _IMAGE_EXPECTED),
+    "service_account": (
+        r"[a-z0-9][a-z0-9.-]*@([a-z0-9-]+\.)*gserviceaccount\.com",
+        "a service account's e-mail address, for instance NAME@PROJECT.iam.gserviceaccount.com",
+    ),
+    "network": (
+        r"(https://www\.googleapis\.com/compute/v1/projects/[a-z0-9.:-]+/)?"
+        r"regions/[a-z0-9-]+/subnetworks/[a-z]([a-z0-9-]*[a-z0-9])?",
+        "a subnetwork, as regions/REGION/subnetworks/NAME, or with https://www.googleapis.com/compute/v1/projects/HOST/ before it",
+    ),
+    "beam_machine": (_MACHINE_PATTERN, _MACHINE_EXPECTED),
+    "trainer_machine": (_MACHINE_PATTERN, _MACHINE_EXPECTED),
+    "accelerator": (r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", "a type as Vertex AI names it, for instance NVIDIA_L4"),
+}
+"""Patterns of the fields of `CloudConfig` that are names, with what is expected, in words."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PipelineConfig:

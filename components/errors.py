@@ -15,3 +15,7 @@ class TrainingError(VocsegError):
 
 class ModelError(VocsegError):
     """A model folder, or a file of weights, cannot be used."""
+
+
+class CloudError(VocsegError):
+    """A cloud's settings are missing or cannot be, or the cloud cannot be reached."""

@@ -422,6 +422,15 @@ VALUES = {
     "model.frozen_batch_norm": "false",
     "evaluate.beat_constant": "false",
     "evaluate.min_iou": "dog=0.3",
+    "cloud.project": "pictures-1",
+    "cloud.region": "europe-west4",
+    "cloud.image": "gcr.io/pictures-1/vocseg",
+    "cloud.trainer_image": "gcr.io/pictures-1/vocseg-gpu",
+    "cloud.service_account": "trainer@pictures-1.iam.gserviceaccount.com",
+    "cloud.network": "regions/europe-west4/subnetworks/workers",
+    "cloud.beam_machine": "e2-highmem-8",
+    "cloud.trainer_machine": "g2-standard-24",
+    "cloud.accelerator": "NVIDIA_L4",
 }
 
 
@@ -432,13 +441,17 @@ def _concerned_by(field: str) -> set[str]:
 @pytest.mark.parametrize("field", FIELDS)
 def test_change_of_a_field_concerns_only_its_steps(pipeline: tfx_pipeline.Pipeline, field: str) -> None:
     value = pipeline_config.fields(preset("mini"))[field]
-    if field.startswith("card.") or (field.startswith("cloud.") and isinstance(value, str)):
+    if field.startswith("card."):
         text = "words"
     elif field in VALUES:
         text = VALUES[field]
     else:
         text = str(2 * value or 1) if isinstance(value, int) else str(0.75 * value + 0.001)
-    with_it = {"train.weight_decay": {"train.optimizer": "adamw"}}.get(field, {})
+    with_it = {
+        "train.weight_decay": {"train.optimizer": "adamw"},
+        "cloud.accelerator": {"cloud.accelerator_count": "1"},
+        "cloud.accelerator_count": {"cloud.accelerator": "NVIDIA_L4"},
+    }.get(field, {})
     changed = override(preset("mini"), {field: text} | with_it)
     assert changed != preset("mini")
     assert _concerned(pipeline, create_pipeline(changed, LOCATIONS, SPEC)) == _concerned_by(field)

@@ -39,13 +39,23 @@ CHOICES = {
     "card.limits": "fog",
     "card.licence": "MIT",
     "card.data_licence": "ours",
+    "cloud.project": "pictures-1",
+    "cloud.region": "europe-west4",
+    "cloud.image": "europe-west4-docker.pkg.dev/pictures-1/vocseg/vocseg:1",
+    "cloud.trainer_image": "gcr.io/pictures-1/vocseg-gpu",
+    "cloud.service_account": "trainer@pictures-1.iam.gserviceaccount.com",
+    "cloud.network": "regions/europe-west4/subnetworks/workers",
+    "cloud.beam_machine": "e2-highmem-8",
+    "cloud.trainer_machine": "g2-standard-24",
+    "cloud.accelerator": "NVIDIA_TESLA_T4",
 }
 # Each field has an effect there: dropout can rise, and there is an encoder.
 SIZES = dict.fromkeys(("transform.height_px", "transform.width_px"), "384") | dict.fromkeys(
     ("augment.crop_height_px", "augment.crop_width_px"), "256"
 )
 """Which suit each architecture but unet_original."""
-BASE = override(preset("voc2007"), SIZES | {"model.name": "deeplabv3plus"})
+GPU = {"cloud.accelerator": "NVIDIA_L4", "cloud.accelerator_count": "1"}
+BASE = override(preset("voc2007"), SIZES | GPU | {"model.name": "deeplabv3plus"})
 SETTABLE = [name for name in pipeline_config.fields(preset("voc2007")) if "." in name]
 
 
@@ -113,6 +123,7 @@ def test_fields_name_every_leaf_once() -> None:
         "evaluate",
         "check",
         "card",
+        "cloud",
     }
     assert not any(dataclasses.is_dataclass(leaf) for leaf in leaves.values())
 

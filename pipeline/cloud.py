@@ -1,0 +1,78 @@
+"""What Google Cloud must be told before anything is submitted to it: settings, root and data, all complaints at once."""
+
+import re
+from collections.abc import Sequence
+
+from components.datasets.files import is_remote
+from components.errors import CloudError
+from pipeline_config import PipelineConfig
+
+_REQUIRED = {
+    "project": "--project PROJECT",
+    "region": "--region us-central1",
+    "image": "--set cloud.image=us-docker.pkg.dev/PROJECT/vocseg/vocseg:1 (built from the Dockerfile: docs/scale.md)",
+}
+
+
+def check(config: PipelineConfig, root: str, data: str | None, further: Sequence[str] = ()) -> None:
+    """Fails over what a run on Google Cloud lacks; needs no network.
+
+    Args:
+        config: the run; the forms of its `cloud` fields were checked when it was made.
+        root: where outputs go.
+        data: the data folder, or None for the official one.
+        further: what else the caller found wrong.
+
+    Raises:
+        CloudError: something is missing or wrong; the message names all of it.
+    """
+    if wrong := [*problems(config, root, data), *further]:
+        raise CloudError(
+            "Nothing was submitted, since Google Cloud needs other settings:\n" + "\n".join(f"- {p}" for p in wrong)
+        )
+
+
+def problems(config: PipelineConfig, root: str, data: str | None) -> list[str]:
+    """Returns what `check` complains of, a sentence each."""
+    found = [f"cloud.{name} is missing: give {how}." for name, how in _REQUIRED.items() if not getattr(config.cloud, name)]
+    if why := address_problem(root):
+        found.append(f"--root must be a folder in a bucket, as gs://BUCKET/PATH; got {root!r}: {why}.")
+    elif not root.removeprefix("gs://").rstrip("/").partition("/")[2]:
+        found.append(f"--root must be a folder in a bucket, as gs://BUCKET/PATH; got {root!r}: it has no PATH.")
+    if data and not is_remote(data):
+        found.append(
+            f"--data is on this machine, where no worker can read it: copy it to a bucket and give gs://...; got {data!r}."
+        )
+    elif data and (why := address_problem(data)):
+        found.append(f"--data must be a folder in a bucket, as gs://BUCKET/PATH; got {data!r}: {why}.")
+    elif not data and config.data.embedded:
+        found.append(
+            f"The embedded data of {config.preset} is on this machine, where no worker can read it: give --data gs://..."
+        )
+    return found
+
+
+def address_problem(address: str) -> str:
+    """Returns why something is no folder in Google's Cloud Storage, or ""."""
+    if not address.startswith("gs://"):
+        return "it does not begin with gs://"
+    bucket, _, path = address.removeprefix("gs://").rstrip("/").partition("/")
+    if why := bucket_problem(bucket):
+        return why
+    if re.search(r"[#*?\[\]\s]", path):
+        return "its path has one of # * ? [ ] or a space"
+    return "its path has an empty part" if "//" in f"/{path}" else ""
+
+
+def bucket_problem(bucket: str) -> str:
+    """Returns which of Google's rules for names of buckets one breaks, or ""."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*[a-z0-9]", bucket):
+        return f"the bucket's name {bucket!r} has other than lower-case letters, digits, -, _ and ., or - _ . at an end"
+    parts = bucket.split(".")
+    if not 3 <= len(bucket) <= (63 if len(parts) == 1 else 222) or not all(1 <= len(part) <= 63 for part in parts):
+        return f"the bucket's name {bucket!r} must have 3 to 63 characters (222 with dots, 1 to 63 between them)"
+    if re.fullmatch(r"[0-9]+(\.[0-9]+){3}", bucket):
+        return f"the bucket's name {bucket!r} is an IP address"
+    if bucket.startswith("goog") or "google" in bucket:
+        return f"the bucket's name {bucket!r} begins with goog, or contains google"
+    return ""
