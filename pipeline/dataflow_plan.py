@@ -43,7 +43,7 @@ class Job:
     Attributes:
         step: the component that submits it.
         pipeline: its portable proto.
-        description: the rest of the request, as Dataflow's JSON; nothing but the proto is staged.
+        description: the rest of the request, as Dataflow's JSON.
     """
 
     step: str
@@ -53,12 +53,9 @@ class Job:
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the outermost transforms, in the order of the graph."""
-        components = self.pipeline.components
-        names = []
-        for root in self.pipeline.root_transform_ids:
-            inner = [components.transforms[i].unique_name for i in components.transforms[root].subtransforms]
-            names += inner if not components.transforms[root].unique_name else [components.transforms[root].unique_name]
-        return tuple(names)
+        transforms = self.pipeline.components.transforms
+        [root] = self.pipeline.root_transform_ids  # Beam's own, around the whole graph.
+        return tuple(transforms[name].unique_name for name in transforms[root].subtransforms)
 
     @property
     def primitives(self) -> int:
