@@ -741,3 +741,45 @@ def test_interrupted_predict_leaves_no_half_of_the_json_and_keeps_the_old_one(
 def test_commands_offer_no_root_where_they_use_none() -> None:
     offered = {name: "--root" in _vocseg(name, "--help").stdout for name in COMMANDS}
     assert {name for name, has in offered.items() if not has} == {"config", "model"}
+
+
+COMPLETE = (
+    "--project",
+    "pictures-1",
+    "--region",
+    "us-central1",
+    "--set",
+    "cloud.image=gcr.io/p/i",
+    "--root",
+    "gs://pictures/x",
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--dry-run",), ["give --runner dataflow"]),
+        (("--runner", "dataflow"), ["project is missing", "region is missing", "image is missing", "--root must be"]),
+        (("--runner", "dataflow", "--project", "X"), ["cloud.project is a project's id", "got 'X'"]),
+        (("--runner", "dataflow", *COMPLETE, "--data", "."), ["--data is on this machine"]),
+        (("--runner", "dataflow", *COMPLETE, "--beam", "region=us-east1"), ["configuration says --region=us-central1"]),
+        (("--runner", "dataflow", *COMPLETE, "--dry-run", "--beam", "num_worker=2"), ["Did you mean num_workers"]),
+        (("--runner", "portable"), ["--beam job_endpoint=HOST:PORT"]),
+        (("--beam", "direct_num_worker=2"), ["Did you mean direct_num_workers"]),
+    ],
+)
+def test_setting_of_a_runner_that_cannot_be_is_told_and_nothing_is_written(
+    capfd: pytest.CaptureFixture, tmp_path: pathlib.Path, arguments: tuple[str, ...], words: list[str]
+) -> None:
+    assert main(["run", *arguments]) == 1
+    error = capfd.readouterr().err
+    assert error.startswith("error: ") and all(word in error for word in words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runner_and_options_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, object] = {}
+    monkeypatch.setattr("pipeline.run.run", lambda *args, **given: seen.update(given, config=args[0]))
+    assert main(["run", "--runner", "dataflow", *COMPLETE, "--beam", "num_workers=2"]) == 0
+    assert (seen["runner"], seen["beam"]) == ("dataflow", ["num_workers=2"])
+    assert seen["config"].cloud.project == "pictures-1"  # type: ignore[attr-defined]
