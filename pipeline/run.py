@@ -166,8 +166,9 @@ def _beam_args(config: PipelineConfig, runner: str, beam: Sequence[str]) -> tupl
         return ()
     with console.output_to(pathlib.Path(os.devnull)):  # Beam and TensorFlow talk when they are imported.
         from pipeline import beam_options, targets
-    beam_args = beam_options.parse(beam)
-    targets.check_beam_args(runner, config, beam_args)
+
+        beam_args = beam_options.parse(beam)
+        targets.check_beam_args(runner, config, beam_args)
     return beam_args
 
 
@@ -176,8 +177,8 @@ def _run_steps(
     locations: Locations,
     summary: runs.Summary,
     view: console.RunView,
-    runner: str,
-    beam_args: Sequence[str],
+    runner: str = "local",
+    beam_args: Sequence[str] = (),
 ) -> None:
     """Runs the components and fills in the summary as they end."""
     with view.listening():
