@@ -10,7 +10,7 @@ from typing import Any
 
 import pipeline_config
 from components.errors import VocsegError
-from pipeline.quiet import quiet_tensorflow
+from pipeline.quiet import quiet_tfx
 
 DEFAULT_ROOT = "output"
 _DEFAULT_PRESET = "voc2007"
@@ -272,12 +272,25 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _compile(arguments: argparse.Namespace) -> int:
+def _cloud_config(arguments: argparse.Namespace) -> pipeline_config.PipelineConfig:
+    """Returns the configuration, checked before TFX is imported, which takes seconds.
+
+    Raises:
+        CloudError: settings are missing or cannot be.
+    """
+    from pipeline import cloud
+
     config = _effective_config(arguments)
+    cloud.check(config, arguments.root, arguments.data)
+    quiet_tfx()
+    return config
+
+
+def _compile(arguments: argparse.Namespace) -> int:
+    config = _cloud_config(arguments)
     from pipeline.locations import check_writable
 
     check_writable(arguments.output, "--output")
-    quiet_tensorflow()
     from pipeline.vertex import compile_to
 
     compile_to(config, arguments.root, arguments.data, arguments.output)
@@ -285,8 +298,7 @@ def _compile(arguments: argparse.Namespace) -> int:
 
 
 def _submit(arguments: argparse.Namespace) -> int:
-    config = _effective_config(arguments)
-    quiet_tensorflow()
+    config = _cloud_config(arguments)
     from pipeline.vertex_jobs import submit
 
     submit(config, arguments.root, arguments.data)
@@ -294,11 +306,10 @@ def _submit(arguments: argparse.Namespace) -> int:
 
 
 def _schedule(arguments: argparse.Namespace) -> int:
-    config = _effective_config(arguments)
+    config = _cloud_config(arguments)
     from pipeline.cron import check_cron
 
     check_cron(arguments.cron)
-    quiet_tensorflow()
     from pipeline.vertex_jobs import schedule
 
     schedule(config, arguments.root, arguments.data, arguments.cron, arguments.replace)
