@@ -39,7 +39,7 @@ CONFIG_FILE = "Format-Keras/config.json"
 """Beside the SavedModel in the Model artifact, since Keras 3 cannot reload a SavedModel: for warm starts."""
 REPORT_EVERY_S = 1.0
 _PLACES = ("state_dir", "ai_platform_")
-"""In `custom_config`: where a training keeps its state and, as TFX has it for Vertex AI, where it runs. No part of what it is."""
+"""In `custom_config`: where a training keeps its state and, for Vertex AI, where it runs. They are no part of what it is."""
 PICTURE_FILE = "panel.png"
 """In the ModelRun artifact: some validation pictures, their truth, and what the best epoch predicts."""
 

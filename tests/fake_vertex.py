@@ -70,7 +70,10 @@ class FakeVertex:
         output_file = folder / "executor_output.json"
         executor_input = {
             "inputs": {"parameterValues": parameters, "artifacts": {key: {"artifacts": found} for key, found in read.items()}},
-            "outputs": {"artifacts": {key: {"artifacts": [one]} for key, one in wanted.items()}, "outputFile": str(output_file)},
+            "outputs": {
+                "artifacts": {key: {"artifacts": [one]} for key, one in wanted.items()},
+                "outputFile": str(output_file),
+            },
         }
         if driver := container.get("lifecycle", {}).get("preCacheCheck"):
             _run(driver, executor_input, folder)

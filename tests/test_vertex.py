@@ -1,4 +1,4 @@
-"""The pipeline as Vertex AI gets it: compiled without credentials, checked against KFP's own messages, and its steps run here."""
+"""The pipeline as Vertex AI gets it: compiled without credentials, read by KFP's own messages, and its steps run here."""
 
 import contextlib
 import copy
@@ -25,9 +25,9 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 
 from components.blessings import BLESSED
 from components.datasets.fake_voc import write_fake_voc
-from components.errors import CloudError, DataError, VocsegError
+from components.errors import CloudError, VocsegError
 from pipeline import cli, cloud, targets, vertex, vertex_jobs
-from pipeline_config import PipelineConfig, override, preset
+from pipeline_config import override, preset
 
 ROOT = pathlib.Path(vertex.__file__).parents[1]
 GOLDEN = pathlib.Path(__file__).with_name("vertex_golden.json")
@@ -69,7 +69,9 @@ def _parameters(job: Job, task: str) -> dict[str, Any]:
 
 
 def _pools(job: Job) -> list[dict[str, Any]]:
-    return json.loads(_parameters(job, "Trainer")["custom_config"])["ai_platform_training_args"]["job_spec"]["worker_pool_specs"]
+    return json.loads(_parameters(job, "Trainer")["custom_config"])["ai_platform_training_args"]["job_spec"][
+        "worker_pool_specs"
+    ]
 
 
 # The specification.
@@ -176,7 +178,6 @@ def _only(job: Job, task: str) -> Job:
 MINI = override(preset("mini"), SETTINGS | {"data.spec": "voc2007"})
 
 
-@pytest.mark.timeout(600)
 def test_a_compiled_pipeline_sees_new_data(tmp_path: pathlib.Path) -> None:
     """The digest is the driver's, at run time; compiled in, it would let a schedule answer from the cache for ever."""
     data = tmp_path / "data"
@@ -235,7 +236,6 @@ def test_all_compiled_steps_run_and_hand_on_what_the_next_ones_need(tmp_path: pa
     assert machine.newest("ServingCheck-blessing")["metadata"][BLESSED] == 1
     assert machine.newest("Pusher-pushed_model")["metadata"]["pushed"] == 1
     [version] = _versions(tmp_path)
-    assert (tmp_path / "root" / "models" / "mini.data" / version / "saved_model.pb").exists() or version
 
     again = machine.run(compiled)  # The baseline is now the candidate itself, and so are the data.
     assert {name for name, state in again.items() if state == "run"} == {
@@ -291,14 +291,14 @@ def _normal(value: Any, name: str = "") -> Any:
             return _normal(value["runtimeValue"]["constant"], name)
         return {key: _normal(one, key) for key, one in value.items()}
     if isinstance(value, list):
-        return [_normal(one) for one in value]
+        return ["<inputs>" if isinstance(one, str) and one.startswith("{\n") else _normal(one) for one in value]
     if isinstance(value, str) and value.startswith("{") and not value.startswith("{{"):
         return _normal(json.loads(value))
     return value
 
 
 def test_it_is_the_golden_file(job: Job) -> None:
-    """To renew it after a change that is meant: VOCSEG_RENEW_GOLDEN=1 pytest tests/test_vertex.py -k golden, and read the diff."""
+    """To renew it after a change that was meant: VOCSEG_RENEW_GOLDEN=1 pytest tests/test_vertex.py -k golden; read the diff."""
     text = json.dumps(_normal(job), indent=1, sort_keys=True) + "\n"
     if os.environ.get("VOCSEG_RENEW_GOLDEN"):
         GOLDEN.write_text(text)
@@ -333,8 +333,7 @@ def test_description_in_a_bucket_that_cannot_be_read_must_be_given() -> None:
             vertex.compile_job(CONFIG, BUCKET, "gs://bucket/data")
 
 
-def test_data_in_a_bucket_needs_no_look_where_it_is_described(tmp_path: pathlib.Path) -> None:
-    write_fake_voc(tmp_path, split_sizes={"train": 1, "val": 1, "test": 1})
+def test_data_in_a_bucket_needs_no_look_where_it_is_described() -> None:
     compiled = vertex.compile_job(override(CONFIG, {"data.spec": "voc2007"}), BUCKET, "gs://other/data/span-{SPAN}")
     parameters = _parameters(compiled, "ExampleGen")
     assert parameters["source"] == "gs://other/data/span-{SPAN}"
