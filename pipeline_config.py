@@ -585,7 +585,7 @@ _CLOUD_FORMS = {
     "network": (
         r"(https://www\.googleapis\.com/compute/v1/projects/[a-z0-9.:-]+/)?"
         r"regions/[a-z0-9-]+/subnetworks/[a-z]([a-z0-9-]*[a-z0-9])?",
-        "a subnetwork, as regions/REGION/subnetworks/NAME, or with https://www.googleapis.com/compute/v1/projects/HOST/ before it",
+        "a subnetwork, as regions/REGION/subnetworks/NAME (before it, https://www.googleapis.com/compute/v1/projects/HOST/)",
     ),
     "beam_machine": (_MACHINE_PATTERN, _MACHINE_EXPECTED),
     "trainer_machine": (_MACHINE_PATTERN, _MACHINE_EXPECTED),

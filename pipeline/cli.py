@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--span", metavar="SPAN", help="short for --set data.span=SPAN: newest (default), last:N, A-B or A")
     run.add_argument("--verify", action="store_true", help="read all data again instead of trusting size and time stamp")
     run.add_argument("--summary", metavar="FILE", help="write what happened as JSON")
+    _add_runner_arguments(run)
     _add_root(run)
     _finish(run, _run)
 
@@ -181,6 +182,24 @@ def _add_vertex_commands(commands: Any) -> None:
         _finish(parser, function)
 
 
+def _add_runner_arguments(run: argparse.ArgumentParser) -> None:
+    """Adds the options that say where Beam's work is done."""
+    run.add_argument(
+        "--runner",
+        choices=("local", "dataflow", "portable"),
+        default="local",
+        help="where Beam's work is done: here (default), on Google's Dataflow, or by a job server (of Flink, of Spark)",
+    )
+    run.add_argument("--project", metavar="ID", help="short for --set cloud.project=ID")
+    run.add_argument("--region", metavar="REGION", help="short for --set cloud.region=REGION")
+    run.add_argument(
+        "--beam", metavar="NAME=VALUE", action="append", default=[], help="another option of Beam's; may be repeated"
+    )
+    run.add_argument(
+        "--dry-run", action="store_true", help="with dataflow: only show what would be submitted; needs no credentials"
+    )
+
+
 def _add_models_arguments(models: argparse.ArgumentParser) -> None:
     """Adds the options of `vocseg models` and its subcommands, which do not overrule those that stand before them."""
     _add_root(models)
@@ -266,9 +285,21 @@ def _assignments(texts: Sequence[str]) -> dict[str, str]:
 
 def _run(arguments: argparse.Namespace) -> int:
     config = _effective_config(arguments)
+    if arguments.dry_run:
+        return _dry_run(config, arguments)
     from pipeline.run import run
 
-    run(config, arguments.root, arguments.data, arguments.summary, arguments.verify)
+    where = {"runner": arguments.runner, "beam": arguments.beam}
+    run(config, arguments.root, arguments.data, arguments.summary, arguments.verify, **where)
+    return 0
+
+
+def _dry_run(config: pipeline_config.PipelineConfig, arguments: argparse.Namespace) -> int:
+    if arguments.runner != "dataflow":
+        raise VocsegError("--dry-run shows what Dataflow would be sent: give --runner dataflow, too.")
+    from pipeline.dry_run import dry_run
+
+    dry_run(config, arguments.root, arguments.data, arguments.beam, arguments.summary)
     return 0
 
 

@@ -6,13 +6,13 @@ import pathlib
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from components.code_digest import code_digest
 from components.datasets import fake_voc, files, spans
 from components.errors import VocsegError
-from pipeline import console, runs
+from pipeline import cloud, console, runs
 from pipeline.locations import Locations, locate, write_file
 from pipeline_config import PipelineConfig, to_json
 
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: PipelineConfig, root: str, data: str | None, summary_path: str | None = None, verify: bool = False
+    config: PipelineConfig,
+    root: str,
+    data: str | None,
+    summary_path: str | None = None,
+    verify: bool = False,
+    runner: str = "local",
+    beam: Sequence[str] = (),
 ) -> runs.Summary:
     """Runs the pipeline on this machine and prints progress, table, verdict and places.
 
@@ -31,6 +37,8 @@ def run(
         data: the data folder, or None.
         summary_path: where a copy of the summary goes, or None.
         verify: reads all data again, whatever is remembered of it.
+        runner: where Beam's work is done: local, dataflow or portable.
+        beam: other options of Beam's, each NAME=VALUE or a switch's NAME.
 
     Returns:
         The summary; it is in the run's folder too, and there also when the run fails.
@@ -39,6 +47,9 @@ def run(
         VocsegError: something that a user can mend.
         Exception: whatever else a component raised.
     """
+    if runner == "dataflow":
+        cloud.check(config, root, data)
+    beam_args = _beam_args(config, runner, beam)
     _check_paths(root, data, summary_path)
     check_span(data or "", config.data.span)
     if config.data.spec and config.data.embedded and not data:
@@ -53,7 +64,7 @@ def run(
         try:
             if verify:
                 pathlib.Path(locations.digests).unlink(missing_ok=True)
-            _run_steps(config, locations, summary, view)
+            _run_steps(config, locations, summary, view, runner, beam_args)
             summary.status = "succeeded"
         except BaseException as error:
             summary.status = "interrupted" if console.is_interrupt(error) else "failed"
@@ -139,7 +150,7 @@ def _check_paths(root: str, data: str | None, summary_path: str | None) -> None:
 
 
 @contextlib.contextmanager
-def _no_arguments() -> Iterator[None]:
+def no_arguments() -> Iterator[None]:
     """Hides our command line: TFX parses `sys.argv` with absl, whose flags are not ours."""
     before = sys.argv
     sys.argv = before[:1]
@@ -149,14 +160,39 @@ def _no_arguments() -> Iterator[None]:
         sys.argv = before
 
 
-def _run_steps(config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView) -> None:
+def _beam_args(config: PipelineConfig, runner: str, beam: Sequence[str]) -> tuple[str, ...]:
+    """Returns the added options as Beam takes them, before anything is written; a plain run is not delayed by an import."""
+    if runner == "local" and not beam:
+        return ()
+    with console.output_to(pathlib.Path(os.devnull)):  # Beam and TensorFlow talk when they are imported.
+        from pipeline import beam_options, targets
+    beam_args = beam_options.parse(beam)
+    targets.check_beam_args(runner, config, beam_args)
+    return beam_args
+
+
+def _run_steps(
+    config: PipelineConfig,
+    locations: Locations,
+    summary: runs.Summary,
+    view: console.RunView,
+    runner: str,
+    beam_args: Sequence[str],
+) -> None:
     """Runs the components and fills in the summary as they end."""
     with view.listening():
-        steps = _run_graph(config, locations, summary, view)
+        steps = _run_graph(config, locations, summary, view, runner, beam_args)
     _fill_in(summary, locations, steps)
 
 
-def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView) -> "dict[str, Step]":
+def _run_graph(
+    config: PipelineConfig,
+    locations: Locations,
+    summary: runs.Summary,
+    view: console.RunView,
+    runner: str,
+    beam_args: Sequence[str],
+) -> "dict[str, Step]":
     view.start("importing TensorFlow and TFX")
     from components import training_state
     from pipeline import datasets, runners  # Takes seconds, and prints: not before the output is redirected.
@@ -168,7 +204,7 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
             training_state.remove_finished(locations.unfinished)
         view.end(step.status, step.seconds)
 
-    with runners.lock(locations.here), _no_arguments():
+    with runners.lock(locations.here), no_arguments():
         if config.data.embedded and not locations.data:
             folder = pathlib.Path(locations.work_dir) / f"embedded-{code_digest(fake_voc.__name__)[:8]}"
             fake_voc.write_fake_voc(folder)
@@ -185,7 +221,7 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
         spec = datasets.find_spec(named, locations.data, config.data.span, tell, locations.description)
         from pipeline import graph, targets
 
-        target = targets.Target(metadata=runners.local_metadata(locations), beam_args=targets.LOCAL_BEAM_ARGS)
+        target = targets.of_runner(runner, config, locations, summary.run, beam_args)
         pipeline = graph.create_pipeline(config, locations, spec, target)
         return {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
 

@@ -14,9 +14,11 @@ from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperator
 from tfx.types import artifact_utils
 
 from components.errors import VocsegError
+from pipeline import beam_steps
 from pipeline.locations import Locations
 
 
@@ -60,7 +62,11 @@ def lock(root: str) -> Iterator[None]:
 
 
 def run_local(
-    pipeline: tfx_pipeline.Pipeline, run_id: str, on_start: Callable[[str, int, int], None], on_end: Callable[[Step], None]
+    pipeline: tfx_pipeline.Pipeline,
+    run_id: str,
+    on_start: Callable[[str, int, int], None],
+    on_end: Callable[[Step], None],
+    beam_operator: Callable[..., BeamExecutorOperator] = BeamExecutorOperator,
 ) -> list[Step]:
     """Runs the components one after the other, as TFX's LocalDagRunner does, and says how each fares.
 
@@ -72,6 +78,7 @@ def run_local(
         run_id: name of the run.
         on_start: is told a step's name, its number from 1 and how many there are.
         on_end: is told what became of it, a failure too.
+        beam_operator: what runs the steps that use Beam.
 
     Raises:
         Exception: whatever a component raised.
@@ -85,13 +92,15 @@ def run_local(
         name = node.pipeline_node.node_info.id
         on_start(name, number, len(ir.nodes))
         started = time.monotonic()
+        spec, operators = beam_steps.split_options(runner_utils.extract_executor_spec(deployment, name), beam_operator)
         try:
             info = launcher.Launcher(
                 pipeline_node=node.pipeline_node,
                 mlmd_connection=metadata.Metadata(connection),
                 pipeline_info=ir.pipeline_info,
                 pipeline_runtime_spec=ir.runtime_spec,
-                executor_spec=runner_utils.extract_executor_spec(deployment, name),
+                executor_spec=spec,
+                custom_executor_operators=operators,
                 custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
             ).launch()
             status, outputs = _result(connection, info.execution_id if info else None)

@@ -2,15 +2,17 @@
 
 import dataclasses
 import hashlib
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tfx.components import Trainer
 from tfx.orchestration.metadata import ConnectionConfigType
 
+from components.errors import VocsegError
+from pipeline import beam_options
 from pipeline.locations import Locations
+from pipeline.runners import local_metadata
 from pipeline_config import CloudConfig, PipelineConfig
 
 
@@ -40,6 +42,105 @@ PLAIN = Target()
 LOCAL_BEAM_ARGS = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
 """Named, since newer Beam would fetch a runner's binary; in memory, since starting workers costs more than they bring here."""
 
+RUNNERS = ("local", "dataflow", "portable")
+
+
+def of_runner(
+    runner: str, config: PipelineConfig, locations: Locations, run_name: str, beam_args: Sequence[str] = ()
+) -> Target:
+    """Returns the target of `vocseg run --runner`: this machine walks the graph, Beam's work is done where that says.
+
+    Args:
+        runner: one of `RUNNERS`.
+        config: the run.
+        locations: where things lie; the metadata store is on this machine.
+        run_name: of the run.
+        beam_args: what the user adds, from `beam_options.parse`.
+
+    Raises:
+        VocsegError: the added ones do not go with the runner.
+    """
+    if runner == "dataflow":
+        return dataflow(config, locations, run_name, beam_args)
+    return Target(metadata=local_metadata(locations), beam_args=_beam_args(runner, config.cloud, beam_args))
+
+
+def check_beam_args(runner: str, config: PipelineConfig, beam_args: Sequence[str]) -> None:
+    """Fails over added options that do not go with the runner, before there is a run.
+
+    Raises:
+        VocsegError: see there.
+    """
+    if runner == "dataflow":
+        beam_options.merge(dataflow_args(config.cloud, "gs://bucket/root", "job"), beam_args, fixed=True)
+    else:
+        _beam_args(runner, config.cloud, beam_args)
+
+
+def _beam_args(runner: str, cloud: CloudConfig, added: Sequence[str]) -> tuple[str, ...]:
+    if runner == "local":
+        return beam_options.merge(LOCAL_BEAM_ARGS, added, fixed=False)
+    if not any(text.startswith("--job_endpoint=") for text in added):
+        raise VocsegError("--runner portable needs the address of a job server: --beam job_endpoint=HOST:PORT.")
+    image = (f"--sdk_container_image={cloud.image}",) if cloud.image else ()
+    return beam_options.merge(("--runner=PortableRunner", "--no_save_main_session", *image), added, fixed=False)
+
+
+def dataflow(config: PipelineConfig, locations: Locations, run_name: str, beam_args: Sequence[str] = ()) -> Target:
+    """Returns this machine as what walks the graph, and Dataflow for Beam's work.
+
+    Args:
+        config: the run, whose cloud settings `cloud.check` has found complete.
+        locations: with a root in a bucket.
+        run_name: of the run.
+        beam_args: what the user adds, from `beam_options.parse`.
+
+    Raises:
+        VocsegError: an added option says what the configuration says.
+    """
+    own = dataflow_args(config.cloud, locations.root, job_name(locations.pipeline_name, run_name))
+    return Target(metadata=local_metadata(locations), beam_args=beam_options.merge(own, beam_args, fixed=True))
+
+
+def dataflow_args(cloud: CloudConfig, root: str, job: str) -> tuple[str, ...]:
+    """Returns the options of Dataflow for a job.
+
+    Args:
+        cloud: complete settings.
+        root: gs://BUCKET/PATH, below which the job stages and keeps what it needs for a while.
+        job: its name.
+    """
+    optional = {"service_account_email": cloud.service_account, "subnetwork": cloud.network}
+    return (
+        "--runner=DataflowRunner",
+        f"--project={cloud.project}",
+        f"--region={cloud.region}",
+        f"--job_name={job}",
+        f"--staging_location={root}/dataflow/staging",
+        f"--temp_location={root}/dataflow/temp",
+        f"--sdk_container_image={cloud.image}",
+        "--sdk_location=container",  # The image has Beam, and ours; nothing is installed when a worker starts.
+        "--no_save_main_session",  # Else Dataflow's default pickles the driver's __main__.
+        "--experiments=use_runner_v2",
+        f"--machine_type={cloud.beam_machine}",
+        f"--disk_size_gb={cloud.beam_disk_gb}",
+        "--autoscaling_algorithm=THROUGHPUT_BASED",
+        f"--max_num_workers={cloud.beam_workers}",
+        *(f"--{name}={value}" for name, value in optional.items() if value),
+    )
+
+
+def job_name(pipeline_name: str, run_name: str) -> str:
+    """Returns a name that Dataflow takes: at most 63 lower-case letters, digits and -, a letter first, no - last.
+
+    Names that differ stay different: a digest of both ends it.
+    """
+    digest = hashlib.sha256(f"{pipeline_name}/{run_name}".encode()).hexdigest()[:6]
+    run = re.sub(r"[^a-z0-9]+", "-", run_name.lower()).strip("-")[-24:].strip("-")
+    pipeline = re.sub(r"[^a-z0-9]+", "-", pipeline_name.lower()).strip("-")
+    room = 63 - len(f"vocseg--{run}-{digest}")
+    return "-".join(part for part in ("vocseg", pipeline[:room].strip("-"), run, digest) if part)
+
 
 def vertex(config: PipelineConfig, locations: Locations) -> Target:
     """Returns Vertex AI, with Beam's work on Dataflow and training in a job of its own."""
@@ -47,8 +148,10 @@ def vertex(config: PipelineConfig, locations: Locations) -> Target:
     from tfx.extensions.google_cloud_ai_platform.trainer import component, executor
 
     cloud = config.cloud
+    # Steps may run at the same time, and Dataflow takes a job's name only once: Beam is to make one for each.
+    beam_args = tuple(text for text in dataflow_args(cloud, locations.root, "") if not text.startswith("--job_name="))
     return Target(
-        beam_args=_dataflow_args(cloud, locations),
+        beam_args=beam_args,
         trainer=component.Trainer,
         trainer_settings={
             constants.ENABLE_VERTEX_KEY: True,
@@ -82,21 +185,3 @@ def training_job(cloud: CloudConfig) -> dict[str, Any]:
     ]
     account = {"service_account": cloud.service_account} if cloud.service_account else {}
     return {"worker_pool_specs": pools, **account}
-
-
-def _dataflow_args(cloud: CloudConfig, locations: Locations) -> tuple[str, ...]:
-    """Returns Beam's options for Dataflow."""
-    options = {
-        "runner": "DataflowRunner",
-        "project": cloud.project,
-        "region": cloud.region,
-        "temp_location": os.path.join(locations.root, "temp"),
-        "staging_location": os.path.join(locations.root, "staging"),
-        "sdk_container_image": cloud.image,
-        "worker_machine_type": cloud.beam_machine,
-        "max_num_workers": cloud.beam_workers,
-        "disk_size_gb": cloud.beam_disk_gb,
-        "service_account_email": cloud.service_account,
-        "subnetwork": cloud.network,
-    }
-    return tuple(f"--{name}={value}" for name, value in options.items() if value)
