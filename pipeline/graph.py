@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tfx.components import DistributionValidator, ExampleValidator, StatisticsGen
+from tfx.components import ExampleValidator, StatisticsGen
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestArtifactStrategy
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
@@ -17,6 +17,7 @@ from components.baseline import BaselineStrategy, DataBaselineStrategy
 from components.code_digest import code_digest
 from components.datasets import registry as datasets
 from components.datasets.spec import DatasetSpec
+from components.distribution_validator import DistributionValidator
 from components.drift import make_drift_config
 from components.evaluator import Evaluator, EvaluatorConfig
 from components.example_gen import ExampleGen
