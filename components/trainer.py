@@ -38,6 +38,8 @@ WEIGHTS_FILE = "Format-Keras/model.weights.h5"
 CONFIG_FILE = "Format-Keras/config.json"
 """Beside the SavedModel in the Model artifact, since Keras 3 cannot reload a SavedModel: for warm starts."""
 REPORT_EVERY_S = 1.0
+_PLACES = ("state_dir", "ai_platform_")
+"""In `custom_config`: where a training keeps its state and, for Vertex AI, where it runs. They are no part of what it is."""
 PICTURE_FILE = "panel.png"
 """In the ModelRun artifact: some validation pictures, their truth, and what the best epoch predicts."""
 
@@ -107,7 +109,7 @@ def _export(config: TrainerConfig, best: keras.Model, pictures: tuple[tf.Tensor,
 
 def identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore) -> str:
     """Returns a digest of data, code, configuration and kind of device: what must be the same for a training to go on."""
-    settings = sorted((name, str(value)) for name, value in fn_args.custom_config.items() if name != "state_dir")
+    settings = sorted((name, str(value)) for name, value in fn_args.custom_config.items() if not name.startswith(_PLACES))
     devices = [device.device_type for device in tf.config.list_logical_devices()]
     text = repr([settings, train.digest, validation.digest, devices])
     return hashlib.sha256(text.encode()).hexdigest()[:32]

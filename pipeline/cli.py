@@ -6,9 +6,11 @@ import pathlib
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pipeline_config
 from components.errors import VocsegError
+from pipeline.quiet import quiet_tfx
 
 DEFAULT_ROOT = "output"
 _DEFAULT_PRESET = "voc2007"
@@ -74,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_runner_arguments(run)
     _add_root(run)
     _finish(run, _run)
+
+    _add_vertex_commands(commands)
 
     config = commands.add_parser("config", help="print the whole effective configuration")
     _add_config_arguments(config)
@@ -153,6 +157,29 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--name", metavar="NAME", help="of the model in addresses (default: its folder's)")
     _finish(serve, _serve)
     return parser
+
+
+def _add_vertex_commands(commands: Any) -> None:
+    """Adds what compiles the pipeline for Vertex AI, runs it there, and lets it run by a schedule."""
+    compile_ = commands.add_parser("compile", help="write the pipeline's specification for Vertex AI; needs no credentials")
+    compile_.add_argument("--target", choices=("vertex",), required=True, help="what is to run it")
+    compile_.add_argument("--output", metavar="FILE", required=True, help="the JSON")
+    submit = commands.add_parser("submit", help="compile the pipeline and run it on Vertex AI")
+    schedule = commands.add_parser("schedule", help="compile the pipeline and let Vertex AI run it again and again")
+    schedule.add_argument("--cron", metavar="CRON", required=True, help="when, as '0 3 * * 1' or 'TZ=Europe/Berlin 0 3 * * 1'")
+    schedule.add_argument("--replace", action="store_true", help="delete earlier schedules of the same pipeline")
+    for parser, function in ((compile_, _compile), (submit, _submit), (schedule, _schedule)):
+        _add_config_arguments(parser)
+        parser.add_argument("--project", metavar="ID", help="short for --set cloud.project=ID")
+        parser.add_argument("--region", metavar="REGION", help="short for --set cloud.region=REGION")
+        parser.add_argument("--service-account", metavar="EMAIL", help="short for --set cloud.service_account=EMAIL")
+        parser.add_argument(
+            "--data", metavar="DIR", help="gs://...; {SPAN} in its path stands for a number (default: official)"
+        )
+        parser.add_argument("--spec", metavar="SPEC", help="short for --set data.spec=SPEC: a TOML file or a built-in data set")
+        parser.add_argument("--span", metavar="SPAN", help="short for --set data.span=SPAN: newest (default), last:N, A-B or A")
+        parser.add_argument("--root", metavar="DIR", required=True, help="where outputs lie: gs://BUCKET/PATH")
+        _finish(parser, function)
 
 
 def _add_runner_arguments(run: argparse.ArgumentParser) -> None:
@@ -235,6 +262,7 @@ def _effective_config(arguments: argparse.Namespace) -> pipeline_config.Pipeline
         "data.span": getattr(arguments, "span", None),
         "cloud.project": getattr(arguments, "project", None),
         "cloud.region": getattr(arguments, "region", None),
+        "cloud.service_account": getattr(arguments, "service_account", None),
     }
     assignments = {name: value for name, value in short.items() if value is not None}
     return pipeline_config.override(pipeline_config.preset(arguments.preset), assignments | _assignments(arguments.set))
@@ -272,6 +300,50 @@ def _dry_run(config: pipeline_config.PipelineConfig, arguments: argparse.Namespa
     from pipeline.dry_run import dry_run
 
     dry_run(config, arguments.root, arguments.data, arguments.beam, arguments.summary)
+    return 0
+
+
+def _cloud_config(arguments: argparse.Namespace) -> pipeline_config.PipelineConfig:
+    """Returns the configuration, checked before TFX is imported, which takes seconds.
+
+    Raises:
+        CloudError: settings are missing or cannot be.
+    """
+    from pipeline import cloud
+
+    config = _effective_config(arguments)
+    cloud.check(config, arguments.root, arguments.data)
+    quiet_tfx()
+    return config
+
+
+def _compile(arguments: argparse.Namespace) -> int:
+    config = _cloud_config(arguments)
+    from pipeline.locations import check_writable
+
+    check_writable(arguments.output, "--output")
+    from pipeline.vertex import compile_to
+
+    compile_to(config, arguments.root, arguments.data, arguments.output)
+    return 0
+
+
+def _submit(arguments: argparse.Namespace) -> int:
+    config = _cloud_config(arguments)
+    from pipeline.vertex_jobs import submit
+
+    submit(config, arguments.root, arguments.data)
+    return 0
+
+
+def _schedule(arguments: argparse.Namespace) -> int:
+    config = _cloud_config(arguments)
+    from pipeline.cron import check_cron
+
+    check_cron(arguments.cron)
+    from pipeline.vertex_jobs import schedule
+
+    schedule(config, arguments.root, arguments.data, arguments.cron, arguments.replace)
     return 0
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from tfx.components import DistributionValidator, ExampleValidator, StatisticsGen
+from tfx.components import ExampleValidator, StatisticsGen
 from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestArtifactStrategy
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import trainer_pb2, transform_pb2
-from tfx.types import Channel, standard_artifacts
+from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components import trainer as trainer_module
 from components import transform as transform_module
@@ -15,6 +17,7 @@ from components.baseline import BaselineStrategy, DataBaselineStrategy
 from components.code_digest import code_digest
 from components.datasets import registry as datasets
 from components.datasets.spec import DatasetSpec
+from components.distribution_validator import DistributionValidator
 from components.drift import make_drift_config
 from components.evaluator import Evaluator, EvaluatorConfig
 from components.example_gen import ExampleGen
@@ -75,12 +78,7 @@ def create_pipeline(
     schema_gen = SchemaGen(schema_text=datasets.schema_text(builder, spec), code_digest=code_digest("components.schema_gen"))
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"], schema=schema_gen.outputs["schema"])
     example_validator = ExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"])
-    data_baseline = Resolver(
-        strategy_class=DataBaselineStrategy,
-        candidate=statistics_gen.outputs["statistics"],
-        statistics=Channel(type=standard_artifacts.ExampleStatistics),
-        data_blessing=Channel(type=DataBlessing),
-    ).with_id("DataBaseline")
+    data_baseline = _data_baseline(statistics_gen.outputs["statistics"], target)
     distribution_validator = DistributionValidator(
         statistics=statistics_gen.outputs["statistics"],
         baseline_statistics=data_baseline.outputs["statistics"].as_optional(),  # The first run has none.
@@ -125,14 +123,7 @@ def create_pipeline(
             **target.trainer_settings,
         },
     )
-    baseline = Resolver(
-        strategy_class=BaselineStrategy,
-        config={"models": locations.models},
-        candidate=trainer.outputs["model"],
-        model=Channel(type=standard_artifacts.Model),
-        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        infra_blessing=Channel(type=standard_artifacts.InfraBlessing),
-    ).with_id("Baseline")
+    baseline = _baseline(trainer.outputs["model"], locations, target)
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
         model=trainer.outputs["model"],
@@ -175,10 +166,42 @@ def create_pipeline(
     data_steps = [example_gen, schema_gen, *statistics_steps, data_gate, transform]
     model_steps = [trainer, baseline, evaluator, serving_check, model_card_gen, pusher]
     return tfx_pipeline.Pipeline(
-        pipeline_name=locations.pipeline_name,
+        pipeline_name=target.name_of(locations.pipeline_name),
         pipeline_root=locations.artifacts,
         components=data_steps + model_steps,
         enable_cache=True,
         metadata_connection_config=target.metadata,
         beam_pipeline_args=list(target.beam_args),
     )
+
+
+def _data_baseline(candidate: BaseChannel, target: Target) -> Resolver:
+    """Returns the step that finds the statistics with which the candidate's are compared."""
+    statistics = Channel(type=standard_artifacts.ExampleStatistics)
+    if target.stock_resolvers:
+        resolver = Resolver(strategy_class=LatestArtifactStrategy, statistics=statistics)
+    else:
+        resolver = Resolver(
+            strategy_class=DataBaselineStrategy,
+            candidate=candidate,
+            statistics=statistics,
+            data_blessing=Channel(type=DataBlessing),
+        )
+    return resolver.with_id("DataBaseline")
+
+
+def _baseline(candidate: BaseChannel, locations: Locations, target: Target) -> Resolver:
+    """Returns the step that finds the model with which the candidate is compared."""
+    model, model_blessing = Channel(type=standard_artifacts.Model), Channel(type=standard_artifacts.ModelBlessing)
+    if target.stock_resolvers:
+        resolver = Resolver(strategy_class=LatestBlessedModelStrategy, model=model, model_blessing=model_blessing)
+    else:
+        resolver = Resolver(
+            strategy_class=BaselineStrategy,
+            config={"models": locations.models},
+            candidate=candidate,
+            model=model,
+            model_blessing=model_blessing,
+            infra_blessing=Channel(type=standard_artifacts.InfraBlessing),
+        )
+    return resolver.with_id("Baseline")

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tfx.components import Trainer
@@ -26,6 +26,7 @@ class Target:
         trainer: TFX's Trainer, or one that trains on other machines.
         trainer_settings: what that one wants to know, in `custom_config`.
         stock_resolvers: the runner knows TFX's own resolver strategies only.
+        name_of: how it spells a pipeline's name.
     """
 
     beam_args: tuple[str, ...] = ()
@@ -33,6 +34,7 @@ class Target:
     trainer: type[Trainer] = Trainer
     trainer_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     stock_resolvers: bool = False
+    name_of: Callable[[str], str] = str
 
 
 PLAIN = Target()
@@ -138,3 +140,48 @@ def job_name(pipeline_name: str, run_name: str) -> str:
     pipeline = re.sub(r"[^a-z0-9]+", "-", pipeline_name.lower()).strip("-")
     room = 63 - len(f"vocseg--{run}-{digest}")
     return "-".join(part for part in ("vocseg", pipeline[:room].strip("-"), run, digest) if part)
+
+
+def vertex(config: PipelineConfig, locations: Locations) -> Target:
+    """Returns Vertex AI, with Beam's work on Dataflow and training in a job of its own."""
+    from tfx.extensions.google_cloud_ai_platform import constants
+    from tfx.extensions.google_cloud_ai_platform.trainer import component, executor
+
+    cloud = config.cloud
+    # Steps may run at the same time, and Dataflow takes a job's name only once: Beam is to make one for each.
+    beam_args = tuple(text for text in dataflow_args(cloud, locations.root, "") if not text.startswith("--job_name="))
+    return Target(
+        beam_args=beam_args,
+        trainer=component.Trainer,
+        trainer_settings={
+            constants.ENABLE_VERTEX_KEY: True,
+            constants.VERTEX_REGION_KEY: cloud.region,
+            executor.TRAINING_ARGS_KEY: {"project": cloud.project, "job_spec": training_job(cloud)},
+        },
+        stock_resolvers=True,
+        name_of=vertex_name,
+    )
+
+
+def vertex_name(pipeline_name: str) -> str:
+    """Returns a pipeline's name in the letters that Vertex AI allows; six digits of a digest keep different names apart."""
+    readable = re.sub(r"[^a-z0-9]+", "-", pipeline_name.lower()).strip("-")
+    return f"{readable[:90]}-{hashlib.sha256(pipeline_name.encode()).hexdigest()[:6]}"
+
+
+def training_job(cloud: CloudConfig) -> dict[str, Any]:
+    """Returns a Vertex AI CustomJobSpec: a pool with the chief, and one with the other hosts where there are such."""
+    machine: dict[str, Any] = {"machine_type": cloud.trainer_machine}
+    if cloud.accelerator:
+        machine |= {"accelerator_type": cloud.accelerator, "accelerator_count": cloud.accelerator_count}
+    replicas = [1, cloud.trainer_hosts - 1] if cloud.trainer_hosts > 1 else [1]
+    pools = [
+        {
+            "machine_spec": machine,
+            "replica_count": count,
+            "container_spec": {"image_uri": cloud.trainer_image or cloud.image},
+        }
+        for count in replicas
+    ]
+    account = {"service_account": cloud.service_account} if cloud.service_account else {}
+    return {"worker_pool_specs": pools, **account}

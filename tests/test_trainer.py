@@ -375,6 +375,15 @@ def test_another_configuration_or_other_data_do_not_go_on(tmp_path: pathlib.Path
     assert identity(CONFIG, records.validation, records.train) != first
 
 
+def test_a_training_goes_on_elsewhere(tmp_path: pathlib.Path, records: Records) -> None:
+    here, there, other = (_fn_args(tmp_path, records) for _ in range(3))
+    there.custom_config |= {"state_dir": "/elsewhere", "ai_platform_training_args": {"project": "p"}}
+    other.custom_config |= {"code_digest": "of other code"}
+    with open_store([records.train], 3) as train, open_store([records.validation], 3) as validation:
+        first, second, third = (trainer.identity(one, train, validation) for one in (here, there, other))
+    assert first == second != third
+
+
 def _written(folder: pathlib.Path) -> list[str]:
     return [str(path) for path in folder.rglob("*") if path.is_file()]
 

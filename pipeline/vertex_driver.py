@@ -1,0 +1,56 @@
+"""ExampleGen's driver on Vertex AI: computes the data's digest in each run, before the cache is asked.
+
+Vertex AI knows no drivers but what a container's `preCacheCheck` runs, as TFX has it for its own file-based ExampleGens. What
+this writes to the execution's output file counts for the cache and reaches the executor as an execution property.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.dsl.io import fileio
+from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
+from tfx.orchestration.portable import data_types
+
+from components.example_gen import Driver
+
+
+def drive(
+    executor_input: pipeline_spec_pb2.ExecutorInput, inputs: pipeline_spec_pb2.ComponentInputsSpec
+) -> pipeline_spec_pb2.ExecutorOutput:
+    """Returns the execution properties that ExampleGen's driver adds.
+
+    Args:
+        executor_input: what Vertex AI tells of the execution.
+        inputs: the types of its parameters.
+
+    Raises:
+        DataError: the source does not hold the data set.
+    """
+    properties = kubeflow_v2_entrypoint_utils.parse_execution_properties(executor_input.inputs.parameter_values, {}, inputs)
+    driven = Driver(None).run(data_types.ExecutionInfo(exec_properties=properties))
+    output = pipeline_spec_pb2.ExecutorOutput()
+    for name, value in driven.exec_properties.items():
+        output.parameter_values[name].string_value = value.string_value
+    return output
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the command line that Vertex AI fills in, and writes the output file that it names."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json_serialized_invocation_args", required=True)
+    parser.add_argument("--json_serialized_inputs_spec_args", required=True)
+    arguments, _ = parser.parse_known_args(argv)  # Beam's follow.
+    executor_input, inputs = pipeline_spec_pb2.ExecutorInput(), pipeline_spec_pb2.ComponentInputsSpec()
+    json_format.Parse(arguments.json_serialized_invocation_args, executor_input, ignore_unknown_fields=True)
+    json_format.Parse(arguments.json_serialized_inputs_spec_args, inputs, ignore_unknown_fields=True)
+    path = executor_input.outputs.output_file
+    fileio.makedirs(os.path.dirname(path))
+    with fileio.open(path, "w") as file:
+        file.write(json_format.MessageToJson(drive(executor_input, inputs), sort_keys=True))
+
+
+if __name__ == "__main__":
+    main()
