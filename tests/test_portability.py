@@ -1,15 +1,16 @@
 """Beam's work where only the wheel is installed: another interpreter, an empty working directory, none of our sources."""
 
 import contextlib
-import functools
 import hashlib
 import json
+import operator
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -19,10 +20,16 @@ import pytest
 import second_environment
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
+import tensorflow_model_analysis as tfma
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from components import features, masks
+from components import example_gen, features, iou_tfma, masks, slices
+from components.datasets import registry
+from components.datasets.builder import make_builder, make_download_manager
 from components.datasets.fake_voc import write_fake_voc
+from components.datasets.generate import generate
 
 PROJECT = second_environment.PROJECT
 DIRECT = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
@@ -128,6 +135,88 @@ def test_wheel_has_our_code_and_its_data_and_nothing_else(wheel: pathlib.Path):
     assert {pathlib.Path(name).suffix for name in names} == {".py", ".bib", ".html", ".md", ".pbtxt", ".tsv"}
 
 
+WHERE = """{
+    "folder": __import__("os").getcwd(),
+    "prefix": __import__("sys").prefix,
+    "path": __import__("sys").path,
+    "code": [__import__(name).__file__ for name in ("components", "pipeline_config")],
+}"""
+
+
+def ask(pipeline: beam.Pipeline, answer: pathlib.Path) -> None:
+    """Lets a worker write down where it is; what it evaluates is a text, so that nothing of ours is needed for that."""
+    where = pipeline | "Where" >> beam.Create([WHERE]) | "Look" >> beam.Map(eval) | "As JSON" >> beam.Map(json.dumps)
+    _ = where | "Tell" >> beam.io.WriteToText(str(answer), shard_name_template="")
+
+
+def images_extracts() -> list[dict[str, Any]]:
+    """Returns what TFMA hands on of two images: one is answered as labelled, one as background."""
+    found = []
+    for name, label, answer in (("a.jpg", [[0, 1, 255]], [[0, 1, 1]]), ("b.jpg", [[1, 1, 0]], [[0, 0, 0]])):
+        scalars = {features.HEIGHT: [1], features.WIDTH: [3], features.CLASSES: [0, 1], features.VOID_FRACTION: [0.0]}
+        found.append(
+            {
+                tfma.FEATURES_KEY: {features.FILENAME: np.array([name.encode()])}
+                | {key: np.array(values) for key, values in scalars.items()},
+                tfma.LABELS_KEY: np.array([masks.encode_ids(np.array(label, np.uint8))]),
+                tfma.PREDICTIONS_KEY: {
+                    "mask": np.array([masks.encode_ids(np.array(answer, np.uint8))]),
+                    "error": np.array([b""]),
+                },
+            }
+        )
+    return found
+
+
+def run_job(folder: pathlib.Path, data: pathlib.Path, make_pipeline: Callable[[], beam.Pipeline]) -> dict[str, Any]:
+    """Does ExampleGen's work in a Beam job, and in the same one the Evaluator's own part, and asks where that was done."""
+    folder.mkdir()
+    builder = make_builder(registry.built_in("voc2007"), str(data), "newest", str(folder / "data"))
+    pairs = builder.pairs_by_split(make_download_manager(builder, str(folder / "data")))
+
+    def write(split: str, examples: beam.PCollection) -> None:
+        example_gen._write_split(split, examples, str(folder / split), builder.info.features.serialize_example)
+        if split == "train":
+            tell(examples.pipeline)
+
+    def tell(pipeline: beam.Pipeline) -> None:
+        sliced = pipeline | beam.Create(images_extracts()) | slices.extractor(("ground", "cat")).ptransform
+        groups = (
+            sliced
+            | "Groups" >> beam.Map(operator.itemgetter(tfma.FEATURES_KEY))
+            | beam.Map(operator.itemgetter(slices.CONTAINS))
+        )
+        sums = sliced | beam.ParDo(iou_tfma.Measure([""], 2)) | beam.CombineGlobally(iou_tfma.SumsCombiner("sums", "", None))
+        for name, collection in {"groups": groups, "sums": sums}.items():
+            text = collection | f"{name} as text" >> beam.Map(repr)
+            _ = text | f"{name} told" >> beam.io.WriteToText(str(folder / name), shard_name_template="")
+        ask(pipeline, folder / "where")
+
+    report = generate(make_pipeline, builder.spec, pairs, str(folder / "job"), write)
+    told = {name: sorted((folder / name).read_text().splitlines()) for name in ("groups", "sums")}
+    records = {split: sorted(record for path in (folder / split).iterdir() for record in read(path)) for split in pairs}
+    return told | {"report": report, "records": records, "where": json.loads((folder / "where").read_text())}
+
+
+def test_beam_work_is_done_by_a_process_that_has_only_the_wheel(wheel: pathlib.Path, tmp_path: pathlib.Path):
+    data, site, empty = tmp_path / "data", tmp_path / "site", tmp_path / "empty"
+    voc = write_fake_voc(data, split_sizes={"train": 3, "val": 2, "test": 2})
+    (voc / "JPEGImages/2007_000001.jpg").write_bytes(b"damaged")
+    zipfile.ZipFile(wheel).extractall(site)
+    empty.mkdir()
+    worker = f"{shlex.quote(sys.executable)} -P -m apache_beam.runners.worker.sdk_worker_main"
+    away = SubprocessSDKEnvironment(f"cd {shlex.quote(str(empty))} && PYTHONPATH={shlex.quote(str(site))} exec {worker}")
+    found = run_job(tmp_path / "away", data, lambda: beam.Pipeline(runner=FnApiRunner(default_environment=away)))
+    here = run_job(tmp_path / "here", data, lambda: beam.Pipeline(options=PipelineOptions(DIRECT)))
+    where, _ = found.pop("where"), here.pop("where")
+    assert where["folder"] == str(empty)
+    assert where["code"] == [f"{site}/components/__init__.py", f"{site}/pipeline_config.py"]
+    assert found == here
+    assert [record.key for record in found["report"].quarantined] == ["2007_000001"]
+    assert {split: len(records) for split, records in found["records"].items()} == {"train": 2, "validation": 2, "test": 2}
+    assert list(empty.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The interpreter of an environment with the lock and our wheel."""
@@ -142,25 +231,17 @@ def elsewhere(python: pathlib.Path, folder: pathlib.Path, count: int = 1) -> Ite
     """Lends workers of the other environment, and sees to it that they are what they should be."""
     folder.mkdir()
     with second_environment.workers(python, folder, count) as workers:
-        environment = str(python.parents[1])
-        asked = ask(workers, "__import__('sys').prefix", "__import__('os').getcwd()", "__import__('sys').path")
-        assert asked[:2] == [environment, str(workers.folder)]
-        assert not [place for place in asked[2] if place.startswith(str(PROJECT))]
-        [code] = ask(workers, "__import__('components').__file__")
-        assert code.startswith(environment)
+        with beam.Pipeline(options=PipelineOptions(workers.beam_args)) as pipeline:
+            ask(pipeline, folder / "where")
+        where = json.loads((folder / "where").read_text())
+        assert where["folder"] == str(workers.folder)
+        assert where["prefix"] == str(python.parents[1])
+        assert all(path.startswith(where["prefix"]) for path in where["code"])
+        assert not [path for path in where["path"] if path.startswith(str(PROJECT))]
         yield workers
         assert list(workers.folder.iterdir()) == []
     log = workers.log.read_text()
     assert log.count("Starting worker") == count * log.count("Completed job in") > 0
-
-
-def ask(workers: second_environment.Workers, *expressions: str) -> list[Any]:
-    """Returns what expressions are on a worker."""
-    answer = workers.folder.parent / "answer"
-    with beam.Pipeline(options=PipelineOptions(workers.beam_args)) as pipeline:
-        lines = pipeline | beam.Create([list(expressions)]) | beam.FlatMap(functools.partial(map, eval)) | beam.Map(json.dumps)
-        _ = lines | beam.combiners.ToList() | beam.Map("\n".join) | beam.io.WriteToText(str(answer), shard_name_template="")
-    return [json.loads(line) for line in answer.read_text().splitlines()]
 
 
 def assert_alike(run: Run, direct: Run) -> None:
