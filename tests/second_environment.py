@@ -97,7 +97,7 @@ def workers(python: pathlib.Path, folder: pathlib.Path, count: int = 1) -> Itera
     with (
         log.open("a") as output,
         _process(
-            [sys.executable, "-P", "-m", "apache_beam.runners.portability.local_job_service_main", f"--port_file={port_file}"],
+            [sys.executable, str(PROJECT / "tests/job_service.py"), str(port_file)],
             places[0],
             dict(os.environ),
             output.fileno(),
