@@ -1,4 +1,4 @@
-"""Beam's Python job service, with as many workers as a job asks for: Beam's own always takes one. `job_service.py PORT_FILE`."""
+"""Beam's job service, with as many workers as a job asks for: Beam's own always takes one. `job_service.py PORT_FILE`."""
 
 import logging
 import os
@@ -33,5 +33,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=logging.INFO, force=True)  # Imports have set it up already.
     main()
