@@ -25,7 +25,7 @@ class RecordStore:
     Attributes:
         keys: of the records, ascending.
         pixels: int64 [N, C], how many pixels of each class each record has; void counts nowhere.
-        digest: of all records; the same records give the same, in whatever order and files they were found.
+        digest: of all records' features; the same give the same, in whatever order and files they were found.
     """
 
     keys: tuple[bytes, ...]
@@ -66,8 +66,8 @@ def open_store(files: Sequence[str], num_classes: int) -> RecordStore:
     found: list[tuple[bytes, bytes, int, int]] = []
     pixels: list[np.ndarray] = []
     try:
-        for record, key, counts in _scan(files, num_classes).as_numpy_iterator():
-            found.append((key, hashlib.sha256(record).digest(), file.tell(), len(record)))
+        for record, key, content, counts in _scan(files, num_classes).as_numpy_iterator():
+            found.append((key, hashlib.sha256(content).digest(), file.tell(), len(record)))
             pixels.append(counts)
             file.write(record)
         file.flush()
@@ -89,15 +89,21 @@ def open_store(files: Sequence[str], num_classes: int) -> RecordStore:
 
 
 def _scan(files: Sequence[str], num_classes: int) -> tf.data.Dataset:
-    """Returns (record, key, pixels a class int64 [C]) of each record, file by file."""
+    """Returns (record, key, content, pixels a class int64 [C]) of each record, file by file.
+
+    The content is that of the features in an order of ours: each worker writes them in another.
+    """
     names = tf.data.Dataset.from_tensor_slices(sorted(files))
     records = tf.data.TFRecordDataset(names, compression_type="GZIP", num_parallel_reads=None)
 
-    def describe(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def describe(record: tf.Tensor) -> tuple[tf.Tensor, ...]:
         text = tf.io.FixedLenFeature([], tf.string)
-        parsed = tf.io.parse_single_example(record, {features.FILENAME: text, features.LABEL: text})
+        parsed = tf.io.parse_single_example(
+            record, {name: text for name in (features.FILENAME, features.IMAGE, features.LABEL)}
+        )
+        content = tf.strings.join([parsed[features.FILENAME], parsed[features.IMAGE], parsed[features.LABEL]], "\n")
         label = tf.cast(tf.reshape(tf.io.parse_tensor(parsed[features.LABEL], tf.uint8), [-1]), tf.int32)
         counts = tf.math.bincount(label, minlength=256, maxlength=256, dtype=tf.int64)[:num_classes]
-        return record, parsed[features.FILENAME], counts
+        return record, parsed[features.FILENAME], content, counts
 
     return untuned(records.map(describe, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE))

@@ -1,11 +1,13 @@
 """Records by number: order, content and digest do not depend on how Beam happened to write them."""
 
+import itertools
 import os
 import pathlib
 import tempfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from fake_records import make_record, write_records
 
 from components import record_store
@@ -43,6 +45,26 @@ def test_digest_is_of_the_records_and_not_of_their_order_or_files(tmp_path: path
     assert digest([B], [C, A]) == one
     assert digest([A, B]) != one
     assert digest([_record("a.jpg", [[1, 1, 0]]), B, C]) != one
+
+
+def _reordered(record: bytes) -> bytes:
+    """Returns the record with its features written in another order."""
+    feature = tf.train.Example.FromString(record).features.feature
+    parts = {name: tf.train.Features(feature={name: feature[name]}).SerializeToString() for name in feature}
+    whole = [b"".join(parts[name] for name in names) for names in itertools.permutations(parts)]
+    return next(b"\n" + bytes([len(one)]) + one for one in whole if one not in record)
+
+
+def test_digest_does_not_depend_on_the_order_of_features_in_a_record_which_differs_from_worker_to_worker(
+    tmp_path: pathlib.Path,
+) -> None:
+    other = _reordered(A)
+    assert other != A and tf.train.Example.FromString(other) == tf.train.Example.FromString(A)
+    digests = []
+    for number, record in enumerate((A, other)):
+        with open_store([write_records(tmp_path / f"{number}.gz", [record, B])], 3) as store:
+            digests.append(store.digest)
+    assert digests[0] == digests[1]
 
 
 def test_no_records_make_an_empty_store(tmp_path: pathlib.Path) -> None:
