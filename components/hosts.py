@@ -170,8 +170,8 @@ def _check_roles(roles: list[str]) -> None:
     for role in roles:
         if role not in _ROLES:
             raise TrainingError(
-                f"TF_CONFIG has the role {role!r}, but all hosts train in step here, as chief or worker: there are no parameter "
-                "servers and no evaluators. On Vertex AI, have worker pools 0 and 1 only."
+                f"TF_CONFIG has the role {role!r}, but all hosts train in step here, as chief or worker: there are no "
+                "parameter servers and no evaluators. On Vertex AI, have worker pools 0 and 1 only."
             )
 
 

@@ -543,7 +543,7 @@ TWO_DEVICES = """
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     import keras
-    from components import hosts, iou, trainer
+    from components import dropout, hosts, iou, trainer
     from components.hosts import Hosts
     from components.record_store import open_store
     from components.training_state import StateFolder
@@ -583,12 +583,21 @@ TWO_DEVICES = """
         # And on from there.
         config = dataclasses.replace(config, train=dataclasses.replace(settings, epochs=2))
         again = trainer.Training(config, train, validation, StateFolder(folder + "/state"), folder + "/log").run()
-    print("RESULT", json.dumps([one_result, two_result, difference, state.best_epoch, again.epoch]))
+
+        def masks(strategy):
+            with strategy.scope():
+                model = keras.Sequential([keras.Input((100,)), keras.layers.Dropout(0.5)])
+            dropout.reseed(model, 0, 0, strategy)
+            drop = tf.function(lambda: strategy.run(lambda: model(tf.ones((1, 100)), training=True)))
+            return [mask.numpy().tolist() for mask in strategy.experimental_local_results(drop())]
+
+        drawn = masks(one_device) + masks(two_devices)
+    print("RESULT", json.dumps([one_result, two_result, difference, state.best_epoch, again.epoch, drawn]))
 """
 
 
 @pytest.fixture(scope="module")
-def on_two_devices(tmp_path_factory: pytest.TempPathFactory, records: Records) -> tuple[list[Any], list[Any], float, int, int]:
+def on_two_devices(tmp_path_factory: pytest.TempPathFactory, records: Records) -> tuple[Any, ...]:
     """On one and on two devices: losses, the measured mean IoU and that by NumPy; the largest difference of the weights."""
     settings = {"batch_size": 3, "epochs": 1, "optimizer": "sgd", "learning_rate": 0.1}  # Adam would hide a double gradient.
     config = dataclasses.replace(_with(**settings), model=ModelConfig(filters=2, depth=1, dropout=0.0))
@@ -610,20 +619,25 @@ def on_two_devices(tmp_path_factory: pytest.TempPathFactory, records: Records) -
 
 
 def test_metric_on_two_devices_is_that_of_all_their_pictures(
-    on_two_devices: tuple[list[Any], list[Any], float, int, int],
+    on_two_devices: tuple[Any, ...],
 ) -> None:
-    _, (_, measured, expected), _, _, _ = on_two_devices
+    _, (_, measured, expected), *_ = on_two_devices
     assert measured == pytest.approx(expected, abs=1e-9)
 
 
 def test_training_on_two_devices_is_the_training_on_one(
-    on_two_devices: tuple[list[Any], list[Any], float, int, int],
+    on_two_devices: tuple[Any, ...],
 ) -> None:
-    (one_losses, one_score, _), (two_losses, two_score, _), difference, best_epoch, again = on_two_devices
+    (one_losses, one_score, _), (two_losses, two_score, _), difference, best_epoch, again, _ = on_two_devices
     assert two_losses == pytest.approx(one_losses, rel=1e-4)
     assert two_score == pytest.approx(one_score, abs=0.01)
     assert difference < 1e-4
     assert (best_epoch, again) == (1, 2)
+
+
+def test_devices_drop_apart_and_the_first_one_as_if_it_were_alone(on_two_devices: tuple[Any, ...]) -> None:
+    alone, first, second = on_two_devices[-1]
+    assert first == alone and second != alone
 
 
 @pytest.mark.parametrize("name", ["unet_pretrained", "deeplabv3plus"])
