@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 _HIGHEST_RATE = 0.9
 
@@ -50,15 +51,21 @@ def set_rate(model: keras.Model, rate: float) -> bool:
     return bool(changed)
 
 
-def reseed(model: keras.Model, seed: int, epoch: int) -> None:
-    """Makes what the layers draw depend on nothing but the seed, the epoch, the step in it and the layer's place.
+def reseed(
+    model: keras.Model, seed: int, epoch: int, strategy: tf.distribute.Strategy | None = None, first_device: int = 0
+) -> None:
+    """Makes what the layers draw depend on nothing but the seed, the epoch, the step in it, the layer's place and the device.
 
     Args:
         model: whose layers are seeded.
         seed: of the training, not negative.
         epoch: that begins, from 0.
+        strategy: by which several devices have the model; None: one has it.
+        first_device: number of this host's first device among those of all hosts; the very first draws as one alone would.
     """
+    strategy = strategy or tf.distribute.get_strategy()
     generators = [generator for layer in model._flatten_layers() for generator in layer._seed_generators]
     for place, generator in enumerate(generators):
-        state = np.random.SeedSequence((seed, epoch, place)).generate_state(2)
-        generator.state.assign(state.astype(np.int64) >> 1)  # The generators of all backends hold 31 bits.
+        for device, copy in enumerate(strategy.experimental_local_results(generator.state.value), start=first_device):
+            state = np.random.SeedSequence((seed, epoch, place), spawn_key=(device,) if device else ()).generate_state(2)
+            copy.assign(tf.cast(state.astype(np.int64) >> 1, copy.dtype))  # The generators of all backends hold 31 bits.

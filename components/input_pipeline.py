@@ -19,7 +19,9 @@ class InputConfig:
         transform: the size that Transform wrote.
         augment: how training pictures are varied.
         batch_size: pictures a batch, over all devices.
-        devices: among which a batch is divided.
+        devices: among which a batch is divided, in equal shares, on all hosts together.
+        hosts: that have these devices, each as many.
+        host: for which the batches are, 0..hosts-1.
         margin_px: what the network wants to see around the pixels that it labels, on each side.
     """
 
@@ -27,12 +29,24 @@ class InputConfig:
     augment: AugmentConfig
     batch_size: int
     devices: int = 1
+    hosts: int = 1
+    host: int = 0
     margin_px: int = 0
 
     @property
     def filled_size(self) -> int:
         """The next size of a batch that gives each device as many pictures."""
-        return -(-self.batch_size // self.devices) * self.devices
+        return self.share_size * self.devices
+
+    @property
+    def share_size(self) -> int:
+        """The number of pictures that each device gets of a batch."""
+        return -(-self.batch_size // self.devices)
+
+    def of_host(self, values: np.ndarray) -> np.ndarray:
+        """Returns this host's part of each filled batch, one after the other: [S, ...] of S / hosts values."""
+        batches = values.reshape(-1, self.hosts, self.filled_size // self.hosts, *values.shape[1:])
+        return batches[:, self.host].reshape(-1, *values.shape[1:])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +139,9 @@ def to_network(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
 def make_training_batches(
     store: RecordStore, config: InputConfig, seed: int, epoch: int, weights: np.ndarray | None = None
 ) -> tf.data.Dataset:
-    """Returns an epoch's batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]), with their number known.
+    """Returns an epoch's batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]).
+
+    Where several devices share a batch, there is one for each device of this host, in turn, with what that device gets.
 
     Args:
         store: the records.
@@ -143,27 +159,31 @@ def make_training_batches(
             image, label = augment.copy_paste(image, label, *other, config.augment, seeds + 2)
         return to_network(image, _without_margin(label, config.margin_px))
 
-    drawn = tf.data.Dataset.from_tensor_slices((plan.indices, plan.partners, plan.seeds))
-    examples = drawn.map(load, tf.data.AUTOTUNE, deterministic=True)
-    return untuned(examples.batch(config.filled_size).prefetch(tf.data.AUTOTUNE))
+    drawn = tuple(config.of_host(values) for values in (plan.indices, plan.partners, plan.seeds))
+    examples = tf.data.Dataset.from_tensor_slices(drawn).map(load, tf.data.AUTOTUNE, deterministic=True)
+    return untuned(examples.batch(config.share_size).prefetch(tf.data.AUTOTUNE))
 
 
 def make_validation_batches(store: RecordStore, config: InputConfig) -> tf.data.Dataset:
     """Returns batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]) in the order of the keys, not varied.
 
     The last batch may be smaller. With a margin, images are mirrored beyond their borders. Where several devices share a batch,
-    it is filled up to equal shares, as they demand; the filling counts nowhere.
+    there is one for each device of this host, in turn, with what that device gets; batches are filled up to equal shares with
+    black pictures whose labels are void: the filling counts nowhere.
     """
 
     def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, label = _read(store, index, config.transform)
+        image, label = _read(store, tf.maximum(index, 0), config.transform)
+        if config.devices > 1:
+            black, void = tf.zeros_like(image), tf.fill(tf.shape(label), tf.cast(features.IGNORE_LABEL, label.dtype))
+            image, label = tf.where(index < 0, black, image), tf.where(index < 0, void, label)
         return to_network(_mirror(image, config.margin_px), label)
 
-    examples = tf.data.Dataset.range(len(store)).map(load, tf.data.AUTOTUNE, deterministic=True)
-    batches = examples.batch(config.batch_size)
+    indices = np.arange(len(store))
     if config.devices > 1:
-        batches = batches.map(lambda images, labels: fill_up(images, labels, config.filled_size))
-    return untuned(batches.prefetch(tf.data.AUTOTUNE))
+        indices = config.of_host(fill_up(indices, config.batch_size, config.filled_size))
+    examples = tf.data.Dataset.from_tensor_slices(indices).map(load, tf.data.AUTOTUNE, deterministic=True)
+    return untuned(examples.batch(config.share_size).prefetch(tf.data.AUTOTUNE))
 
 
 def _read(store: RecordStore, index: tf.Tensor, config: TransformConfig) -> tuple[tf.Tensor, tf.Tensor]:
@@ -197,18 +217,19 @@ def _without_margin(label: tf.Tensor, margin_px: int) -> tf.Tensor:
     return label[margin_px:-margin_px, margin_px:-margin_px] if margin_px else label
 
 
-def fill_up(images: tf.Tensor, labels: tf.Tensor, batch_size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Adds black pictures whose labels are void.
+def fill_up(indices: np.ndarray, batch_size: int, filled_size: int) -> np.ndarray:
+    """Returns batches of numbers of records, filled up with -1, which stands for no record.
 
     Args:
-        images: float32 [N, H, W, 3].
-        labels: int32 [N, H, W].
-        batch_size: B, at least N.
+        indices: int64 [N].
+        batch_size: of them a batch.
+        filled_size: of a batch afterwards, at least as large.
 
     Returns:
-        float32 [B, H, W, 3] and int32 [B, H, W].
+        int64 [S], all batches one after the other.
     """
-    missing = batch_size - tf.shape(images)[0]
-    images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
-    labels = tf.pad(labels, [[0, missing], [0, 0], [0, 0]], constant_values=features.IGNORE_LABEL)
-    return tf.ensure_shape(images, (batch_size, None, None, 3)), tf.ensure_shape(labels, (batch_size, None, None))
+    whole = np.full((steps_per_epoch(len(indices), batch_size), filled_size), -1)
+    for number, batch in enumerate(whole):
+        part = indices[number * batch_size : (number + 1) * batch_size]
+        batch[: len(part)] = part
+    return whole.reshape(-1)

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import pickle
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -16,6 +18,7 @@ from components import (
     augment,
     dropout,
     features,
+    hosts,
     input_pipeline,
     iou,
     losses,
@@ -27,6 +30,7 @@ from components import (
     training_log,
 )
 from components.errors import TrainingError
+from components.hosts import Hosts
 from components.input_pipeline import InputConfig
 from components.models import registry
 from components.record_store import RecordStore, open_store
@@ -74,24 +78,34 @@ def run_fn(fn_args: FnArgs) -> None:
     same training (data, code, configuration) goes on from its last epoch when it is run again. The state of one that ended
     stays until `remove_finished` is called, or until another training begins.
 
+    Several hosts that `TF_CONFIG` names train together; all of them run this function, and the chief reads and writes for all.
+
     Raises:
-        TrainingError: the loss became NaN or infinite, or memory or the disk ran out.
+        TrainingError: the loss became NaN or infinite, memory or the disk ran out, or the hosts cannot train together.
     """
     config = from_json(TrainerConfig, fn_args.custom_config["trainer"])
+    among = hosts.join(os.environ.get("TF_CONFIG"))
     keras.utils.set_random_seed(config.train.seed)
     num_classes = len(config.class_names)
     with (
+        hosts.advice_on_loss(among),
         open_store(records.list_files(fn_args.train_files), num_classes) as train,
         open_store(records.list_files(fn_args.eval_files), num_classes) as validation,
+        tempfile.TemporaryDirectory(prefix="vocseg-log-") as unread,
     ):
-        states, name = fn_args.custom_config["state_dir"], identity(fn_args, train, validation)
-        remove_finished(states, keep=name)
+        states, name = fn_args.custom_config["state_dir"], identity(fn_args, train, validation, among.count)
+        among.check_same(name)
+        if among.is_chief:
+            remove_finished(states, keep=name)
         folder = StateFolder(os.path.join(states, name))
+        log_dir = fn_args.model_run_dir if among.is_chief else unread
         with advice_on_exhaustion(config.train):
-            state = Training(config, train, validation, folder, fn_args.model_run_dir).run()
-            pictures = next(iter(input_pipeline.make_validation_batches(validation, panel_config(config))))
-            _export(config, best_model(config, state), pictures, fn_args)
-    folder.finish()
+            state = Training(config, train, validation, folder, log_dir, among).run()
+            if among.is_chief:
+                pictures = next(iter(input_pipeline.make_validation_batches(validation, panel_config(config))))
+                _export(config, best_model(config, state), pictures, fn_args)
+                folder.finish()
+        among.wait()  # TFX looks for the model on every host.
 
 
 def _export(config: TrainerConfig, best: keras.Model, pictures: tuple[tf.Tensor, tf.Tensor], fn_args: FnArgs) -> None:
@@ -107,17 +121,15 @@ def _export(config: TrainerConfig, best: keras.Model, pictures: tuple[tf.Tensor,
         file.write(to_json(config))
 
 
-def identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore) -> str:
-    """Returns a digest of data, code, configuration and kind of device: what must be the same for a training to go on."""
+def identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore, host_count: int = 1) -> str:
+    """Returns a digest of data, code, configuration and devices: what must be the same for a training to go on.
+
+    Of the devices it has kinds and number, not which host has them: both change what a batch adds up to, in its last digits.
+    """
     settings = sorted((name, str(value)) for name, value in fn_args.custom_config.items() if not name.startswith(_PLACES))
-    devices = [device.device_type for device in tf.config.list_logical_devices()]
+    devices = [device.device_type for device in tf.config.list_logical_devices()] * host_count
     text = repr([settings, train.digest, validation.digest, devices])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def make_strategy() -> tf.distribute.Strategy:
-    """Returns one that uses all GPUs of this host, or the default one."""
-    return tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else tf.distribute.get_strategy()
 
 
 @contextlib.contextmanager
@@ -157,13 +169,15 @@ def advice_on_exhaustion(config: TrainConfig) -> Iterator[None]:
         ) from error
 
 
-def input_config(config: TrainerConfig, devices: int) -> InputConfig:
-    """Returns the form of the batches that so many devices share."""
+def input_config(config: TrainerConfig, among: Hosts) -> InputConfig:
+    """Returns the form of the batches that all devices share, as this host sees it."""
     return InputConfig(
         transform=config.transform,
         augment=augment.for_classes(config.augment, config.class_names),
         batch_size=config.train.batch_size,
-        devices=devices,
+        devices=among.strategy.num_replicas_in_sync,
+        hosts=among.count,
+        host=among.index,
         margin_px=config.model.margin_px,
     )
 
@@ -182,19 +196,18 @@ def best_model(config: TrainerConfig, state: TrainingState) -> keras.Model:
     return model
 
 
-def make_loop(config: TrainerConfig, store: RecordStore) -> TrainingLoop:
-    """Returns the network with loss and optimizer, on all devices of this host.
+def make_loop(config: TrainerConfig, store: RecordStore, among: Hosts) -> TrainingLoop:
+    """Returns the network with loss and optimizer, on all devices of all hosts.
 
     Raises:
         TrainingError: there is not one update in the whole training.
     """
     train = config.train
     weights = losses.median_frequency_weights(store.pixels) if train.class_weights == "median_frequency" else None
-    strategy = make_strategy()
-    with mixed_precision(), strategy.scope():
+    with mixed_precision(), among.strategy.scope():
         model = registry.build(config.model, len(config.class_names))
         encoder = model.get_layer("encoder").trainable_variables if config.model.has_encoder else ()
-        steps = input_pipeline.steps_per_epoch(len(store), input_config(config, strategy.num_replicas_in_sync).filled_size)
+        steps = input_pipeline.steps_per_epoch(len(store), input_config(config, among).filled_size)
         if steps * train.epochs < train.accumulate_steps:
             raise TrainingError(
                 f"There are {steps * train.epochs} batches in all, and one update takes train.accumulate_steps="
@@ -204,7 +217,7 @@ def make_loop(config: TrainerConfig, store: RecordStore) -> TrainingLoop:
         if keras.config.dtype_policy().name == "mixed_float16":
             rule = keras.optimizers.LossScaleOptimizer(rule)
         loss = losses.make_loss(train, None if weights is None else weights.tolist())
-        return TrainingLoop(model, loss, rule, strategy, train.ema_momentum)
+        return TrainingLoop(model, loss, rule, among.strategy, train.ema_momentum)
 
 
 class Training:
@@ -216,18 +229,26 @@ class Training:
         validation: records to choose the epoch by.
         folder: where its state is kept.
         log_dir: where the table and TensorBoard's logs go.
+        among: the hosts that train; None: this one alone. The chief reads and writes the state for all.
     """
 
     def __init__(
-        self, config: TrainerConfig, train: RecordStore, validation: RecordStore, folder: StateFolder, log_dir: str
+        self,
+        config: TrainerConfig,
+        train: RecordStore,
+        validation: RecordStore,
+        folder: StateFolder,
+        log_dir: str,
+        among: Hosts | None = None,
     ) -> None:
         """Builds the network, or brings it to where an interrupted training was."""
         self.config, self._train, self._validation, self._folder = config, train, validation, folder
         self._log_dir = log_dir
-        self.loop = make_loop(config, train)
-        self._input = input_config(config, self.loop.devices)
+        self._among = among or Hosts(strategy=hosts.local_strategy())
+        self.loop = make_loop(config, train, self._among)
+        self._input = input_config(config, self._among)
         self._weights = input_pipeline.balanced_weights(train.pixels) if config.train.balance_classes else None
-        self.state = folder.load() or TrainingState(dropout=config.model.dropout)
+        self.state = self._load() or TrainingState(dropout=config.model.dropout)
         self._whole = registry.for_whole_pictures(self.loop.model, config.model)
         self._detail = ""
         self._reported = 0.0
@@ -236,6 +257,11 @@ class Training:
             self.loop.restore(self.state.arrays)
             text = "done by an interrupted run; going on from there"
             progress.report(self._resumed_at, config.train.epochs, "epochs", text, at_once=True, before=self._resumed_at)
+
+    def _load(self) -> TrainingState | None:
+        """Returns the chief's newest state: another host may not see the folder, or see an older one there."""
+        own = self._folder.load() if self._among.is_chief else None
+        return pickle.loads(self._among.broadcast(pickle.dumps(own))) if self._among.count > 1 else own
 
     def run(self) -> TrainingState:
         """Trains what epochs are left.
@@ -273,16 +299,18 @@ class Training:
             # The last step may have ruined them, and the state before is dropped.
             largest = np.max([np.abs(array).max(initial=0) for array in state.arrays])  # NaN if any is.
             self._check(float(largest), "largest weight", f"epoch {state.epoch}")
-            self._folder.save(state)
+            if self._among.is_chief:
+                self._folder.save(state)
         return state
 
     def _train_epoch(self) -> Measured:
         config, epoch = self.config.train, self.state.epoch
         if config.dropout_rise and dropout.set_rate(self.loop.model, self.state.dropout):
             self.loop.retrace()
-        dropout.reseed(self.loop.model, config.seed, epoch)
+        first_device = self._among.index * self.loop.devices // self._among.count
+        dropout.reseed(self.loop.model, config.seed, epoch, self._among.strategy, first_device)
         batches = input_pipeline.make_training_batches(self._train, self._input, config.seed, epoch, self._weights)
-        steps = int(batches.cardinality())
+        steps = input_pipeline.steps_per_epoch(len(self._train), self._input.filled_size)
 
         def on_step(step: int, loss: float) -> None:
             self._check(loss, "loss", f"epoch {epoch + 1}, step {step + 1}")
@@ -302,7 +330,7 @@ class Training:
         """Measures, and keeps the weights if they are the best so far."""
         state, epochs = self.state, self.config.train.epochs
         steps = input_pipeline.steps_per_epoch(len(self._train), self._input.filled_size)
-        count = int(batches.cardinality())
+        count = input_pipeline.steps_per_epoch(len(self._validation), self._input.batch_size)
 
         def on_step(step: int, loss: float) -> None:
             self._report(state.epoch * steps, steps, f"epoch {state.epoch}/{epochs}", f"validating {step + 1}/{count}")

@@ -1,4 +1,4 @@
-"""One epoch of training or validation, on one device or on several."""
+"""One epoch of training or validation, on one device or on several, of one host or of several."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -97,7 +97,8 @@ class TrainingLoop:
         """Learns from each batch once.
 
         Args:
-            batches: of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]).
+            batches: of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]); where several devices share a batch, the
+                shares of this host's devices, in turn.
             on_step: called after each, with its number from 0 and its loss; what it raises ends the epoch.
         """
         return self._measure(self._train_step, batches, on_step)
@@ -108,7 +109,7 @@ class TrainingLoop:
 
     def _measure(self, step: Callable, batches: tf.data.Dataset, on_step: Callable[[int, float], None]) -> Measured:
         weighted, total = 0.0, np.zeros((self.model.output_shape[-1],) * 2, np.int64)
-        for number, (images, labels) in enumerate(self._strategy.experimental_distribute_dataset(batches)):
+        for number, (images, labels) in enumerate(self._strategy.distribute_datasets_from_function(lambda context: batches)):
             loss, matrix = (result.numpy() for result in step(images, labels))
             weighted += float(loss) * matrix.sum()
             total = total + matrix

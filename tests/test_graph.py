@@ -476,6 +476,7 @@ CODE = {
     "components.models.unet_pretrained": set(),
     "components.models.encoders.efficientnet_lite": set(),
     "components.losses": {"Trainer", "ModelCardGen", "Pusher"},
+    "components.hosts": {"Trainer", "ModelCardGen", "Pusher"},
     "components.serving": {"Trainer", "ModelCardGen", "Pusher"},
     "components.iou": {"Trainer", "Evaluator", "ModelCardGen", "ServingCheck", "Pusher"},
     "components.iou_tfma": {"Evaluator"},

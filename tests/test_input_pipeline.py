@@ -187,17 +187,37 @@ def test_pattern_without_files_is_an_error_that_names_it(tmp_path: pathlib.Path)
         records.list_files([f"{tmp_path}/Split-train/*"])
 
 
-def test_devices_get_equal_shares_of_a_batch_filled_up_with_void_pictures(store: RecordStore) -> None:
-    batches = list(input_pipeline.make_validation_batches(store, _config(3, devices=2)))
-    assert {len(images) for images, _ in batches} == {4}
-    assert (batches[0][1].numpy()[3] == 255).all()
+def test_devices_get_equal_shares_of_a_batch_filled_up_with_black_void_pictures(store: RecordStore) -> None:
+    shares = list(input_pipeline.make_validation_batches(store, _config(3, devices=2)))
+    assert {len(images) for images, _ in shares} == {2}
+    images, labels = shares[1]
+    assert (labels.numpy()[1] == 255).all() and not images.numpy()[1].any()
 
 
-def test_filling_is_black_and_void() -> None:
-    images, labels = input_pipeline.fill_up(tf.ones([1, 2, 3, 3]), tf.ones([1, 2, 3], tf.int32), 4)
-    assert images.shape == (4, 2, 3, 3) and labels.shape == (4, 2, 3)
-    assert tf.reduce_sum(images) == 18
-    assert np.array_equal(labels[1:], np.full((3, 2, 3), 255))
+def test_filling_ends_each_batch() -> None:
+    assert input_pipeline.fill_up(np.arange(7), 3, 4).tolist() == [0, 1, 2, -1, 3, 4, 5, -1, 6, -1, -1, -1]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("hosts", "devices"), [(2, 2), (2, 4), (3, 3)])
+def test_hosts_share_a_batch_as_devices_of_one_host_do(store: RecordStore, hosts: int, devices: int, training: bool) -> None:
+    def shares(**division: int) -> list[list[list[int]]]:
+        config = _config(5, augment=AugmentConfig(flip=True), **division)
+        batches = (
+            input_pipeline.make_training_batches(store, config, seed=0, epoch=0)
+            if training
+            else input_pipeline.make_validation_batches(store, config)
+        )
+        return [np.concatenate([images.numpy().reshape(-1), labels.numpy().reshape(-1)]).tolist() for images, labels in batches]
+
+    together = shares(devices=devices)
+    apart = [shares(devices=devices, hosts=hosts, host=host) for host in range(hosts)]
+    local = devices // hosts
+    assert len(together) % devices == 0
+    for step in range(len(together) // devices):
+        for host in range(hosts):
+            begin = step * devices + host * local
+            assert apart[host][step * local : (step + 1) * local] == together[begin : begin + local]
 
 
 def test_no_autotuner_keeps_an_epoch_from_ending(store: RecordStore) -> None:

@@ -22,6 +22,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import features, input_pipeline, progress, trainer, training_log, training_state
 from components.errors import TrainingError
+from components.hosts import Hosts
 from components.models import registry
 from components.models.encoders import efficientnet_lite
 from components.record_store import open_store
@@ -431,7 +432,7 @@ def test_training_without_an_update_is_refused(tmp_path: pathlib.Path, records: 
 @pytest.mark.parametrize(("first", "share"), [("background", 0.5), ("road", 0.0)])
 def test_training_pastes_only_on_background(first: str, share: float) -> None:
     config = dataclasses.replace(CONFIG, augment=AugmentConfig(copy_paste=0.5), class_names=(first, "red", "blue"))
-    assert trainer.input_config(config, 1).augment.copy_paste == share
+    assert trainer.input_config(config, Hosts(strategy=tf.distribute.get_strategy())).augment.copy_paste == share
 
 
 def test_exhausted_memory_ends_with_advice_in_words() -> None:
@@ -527,7 +528,6 @@ def test_layers_keep_float32_after_training_on_a_gpu_was_set_up(monkeypatch: pyt
 def test_without_a_gpu_layers_compute_in_float32() -> None:
     with trainer.mixed_precision():
         assert keras.config.dtype_policy().name == "float32"
-    assert trainer.make_strategy().num_replicas_in_sync == 1
 
 
 def test_training_works_as_it_is_compiled_on_a_machine_with_one_gpu(
@@ -552,7 +552,8 @@ TWO_DEVICES = """
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     import keras
-    from components import iou, trainer
+    from components import dropout, hosts, iou, trainer
+    from components.hosts import Hosts
     from components.record_store import open_store
     from components.training_state import StateFolder
     from components.trainer import TrainerConfig
@@ -564,14 +565,14 @@ TWO_DEVICES = """
     images = rng.random((8, 16, 16, 3)).astype(np.float32)
     labels = rng.integers(0, 3, (8, 16, 16)).astype(np.int32)
     labels[::4, 4:] = 255  # The first device counts fewer pixels than the second one.
-    batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
+    examples = tf.data.Dataset.from_tensor_slices((images, labels))
     one_device, two_devices = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with open_store(records[:1], 3) as train, open_store(records[1:], 3) as validation:
 
         def fit(strategy):
-            trainer.make_strategy = lambda: strategy
             keras.utils.set_random_seed(config.train.seed)
-            loop = trainer.make_loop(config, train)
+            loop = trainer.make_loop(config, train, Hosts(strategy=strategy))
+            batches = examples.batch(4 // loop.devices)
             measured = [loop.train(batches, lambda step, loss: None) for _ in range(2)]
             measured.append(loop.validate(batches, lambda step, loss: None))
             prediction = np.argmax(loop.model(images, training=False), -1)
@@ -583,6 +584,7 @@ TWO_DEVICES = """
         difference = max(float(np.abs(a - b).max()) for a, b in zip(one.weights(), two.weights()))
         # With records that leave one picture for the last batch: neither device may get an empty share. And with all that has
         # a state of its own.
+        hosts.local_strategy = lambda: two_devices
         model = dataclasses.replace(config.model, normalization="batch")
         settings = dataclasses.replace(config.train, ema_momentum=0.9, accumulate_steps=2, clip_norm=1.0, weight_decay=0.01)
         config = dataclasses.replace(config, model=model, train=settings)
@@ -590,12 +592,21 @@ TWO_DEVICES = """
         # And on from there.
         config = dataclasses.replace(config, train=dataclasses.replace(settings, epochs=2))
         again = trainer.Training(config, train, validation, StateFolder(folder + "/state"), folder + "/log").run()
-    print("RESULT", json.dumps([one_result, two_result, difference, state.best_epoch, again.epoch]))
+
+        def masks(strategy):
+            with strategy.scope():
+                model = keras.Sequential([keras.Input((100,)), keras.layers.Dropout(0.5)])
+            dropout.reseed(model, 0, 0, strategy)
+            drop = tf.function(lambda: strategy.run(lambda: model(tf.ones((1, 100)), training=True)))
+            return [mask.numpy().tolist() for mask in strategy.experimental_local_results(drop())]
+
+        drawn = masks(one_device) + masks(two_devices)
+    print("RESULT", json.dumps([one_result, two_result, difference, state.best_epoch, again.epoch, drawn]))
 """
 
 
 @pytest.fixture(scope="module")
-def on_two_devices(tmp_path_factory: pytest.TempPathFactory, records: Records) -> tuple[list[Any], list[Any], float, int, int]:
+def on_two_devices(tmp_path_factory: pytest.TempPathFactory, records: Records) -> tuple[Any, ...]:
     """On one and on two devices: losses, the measured mean IoU and that by NumPy; the largest difference of the weights."""
     settings = {"batch_size": 3, "epochs": 1, "optimizer": "sgd", "learning_rate": 0.1}  # Adam would hide a double gradient.
     config = dataclasses.replace(_with(**settings), model=ModelConfig(filters=2, depth=1, dropout=0.0))
@@ -617,20 +628,25 @@ def on_two_devices(tmp_path_factory: pytest.TempPathFactory, records: Records) -
 
 
 def test_metric_on_two_devices_is_that_of_all_their_pictures(
-    on_two_devices: tuple[list[Any], list[Any], float, int, int],
+    on_two_devices: tuple[Any, ...],
 ) -> None:
-    _, (_, measured, expected), _, _, _ = on_two_devices
+    _, (_, measured, expected), *_ = on_two_devices
     assert measured == pytest.approx(expected, abs=1e-9)
 
 
 def test_training_on_two_devices_is_the_training_on_one(
-    on_two_devices: tuple[list[Any], list[Any], float, int, int],
+    on_two_devices: tuple[Any, ...],
 ) -> None:
-    (one_losses, one_score, _), (two_losses, two_score, _), difference, best_epoch, again = on_two_devices
+    (one_losses, one_score, _), (two_losses, two_score, _), difference, best_epoch, again, _ = on_two_devices
     assert two_losses == pytest.approx(one_losses, rel=1e-4)
     assert two_score == pytest.approx(one_score, abs=0.01)
     assert difference < 1e-4
     assert (best_epoch, again) == (1, 2)
+
+
+def test_devices_drop_apart_and_the_first_one_as_if_it_were_alone(on_two_devices: tuple[Any, ...]) -> None:
+    alone, first, second = on_two_devices[-1]
+    assert first == alone and second != alone
 
 
 @pytest.mark.parametrize("name", ["unet_pretrained", "deeplabv3plus"])
