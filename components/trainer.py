@@ -14,6 +14,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import (
     augment,
+    base_model,
     dropout,
     features,
     input_pipeline,
@@ -26,6 +27,7 @@ from components import (
     serving,
     training_log,
 )
+from components.base_model import CONFIG_FILE, FRESH, WEIGHTS_FILE, Start
 from components.errors import TrainingError
 from components.input_pipeline import InputConfig
 from components.models import registry
@@ -34,9 +36,6 @@ from components.training_loop import Measured, TrainingLoop
 from components.training_state import StateFolder, TrainingState, remove_finished
 from pipeline_config import AugmentConfig, ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, to_json
 
-WEIGHTS_FILE = "Format-Keras/model.weights.h5"
-CONFIG_FILE = "Format-Keras/config.json"
-"""Beside the SavedModel in the Model artifact, since Keras 3 cannot reload a SavedModel: for warm starts."""
 REPORT_EVERY_S = 1.0
 PICTURE_FILE = "panel.png"
 """In the ModelRun artifact: some validation pictures, their truth, and what the best epoch predicts."""
@@ -82,13 +81,15 @@ def run_fn(fn_args: FnArgs) -> None:
         open_store(records.list_files(fn_args.train_files), num_classes) as train,
         open_store(records.list_files(fn_args.eval_files), num_classes) as validation,
     ):
-        states, name = fn_args.custom_config["state_dir"], identity(fn_args, train, validation)
+        start = base_model.find_start(fn_args.base_model, config.model, config.class_names)
+        states, name = fn_args.custom_config["state_dir"], identity(fn_args, train, validation, start)
         remove_finished(states, keep=name)
         folder = StateFolder(os.path.join(states, name))
         with advice_on_exhaustion(config.train):
-            state = Training(config, train, validation, folder, fn_args.model_run_dir).run()
+            state = Training(config, train, validation, folder, fn_args.model_run_dir, start).run()
             pictures = next(iter(input_pipeline.make_validation_batches(validation, panel_config(config))))
             _export(config, best_model(config, state), pictures, fn_args)
+            base_model.write_start(start, fn_args.model_run_dir)
     folder.finish()
 
 
@@ -105,11 +106,11 @@ def _export(config: TrainerConfig, best: keras.Model, pictures: tuple[tf.Tensor,
         file.write(to_json(config))
 
 
-def identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore) -> str:
-    """Returns a digest of data, code, configuration and kind of device: what must be the same for a training to go on."""
+def identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore, start: Start = FRESH) -> str:
+    """Returns a digest of data, code, configuration, start and kind of device: what must be the same for it to go on."""
     settings = sorted((name, str(value)) for name, value in fn_args.custom_config.items() if name != "state_dir")
     devices = [device.device_type for device in tf.config.list_logical_devices()]
-    text = repr([settings, train.digest, validation.digest, devices])
+    text = repr([settings, train.digest, validation.digest, devices, *([start.digest] if start.digest else [])])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -173,14 +174,12 @@ def panel_config(config: TrainerConfig) -> InputConfig:
 
 def best_model(config: TrainerConfig, state: TrainingState) -> keras.Model:
     """Returns the network with the weights of the best epoch, on float32."""
-    # All weights are in the state: an encoder need not find its own again.
-    bare = dataclasses.replace(config.model, encoder_weights="none", frozen_batch_norm=False)
-    model = registry.build(bare, len(config.class_names))
+    model = base_model.build_bare(config.model, len(config.class_names))  # All weights are in the state.
     model.set_weights(state.best_weights)
     return model
 
 
-def make_loop(config: TrainerConfig, store: RecordStore) -> TrainingLoop:
+def make_loop(config: TrainerConfig, store: RecordStore, start: Start = FRESH) -> TrainingLoop:
     """Returns the network with loss and optimizer, on all devices of this host.
 
     Raises:
@@ -190,7 +189,7 @@ def make_loop(config: TrainerConfig, store: RecordStore) -> TrainingLoop:
     weights = losses.median_frequency_weights(store.pixels) if train.class_weights == "median_frequency" else None
     strategy = make_strategy()
     with mixed_precision(), strategy.scope():
-        model = registry.build(config.model, len(config.class_names))
+        model = base_model.build(config.model, len(config.class_names), start)
         encoder = model.get_layer("encoder").trainable_variables if config.model.has_encoder else ()
         steps = input_pipeline.steps_per_epoch(len(store), input_config(config, strategy.num_replicas_in_sync).filled_size)
         if steps * train.epochs < train.accumulate_steps:
@@ -214,15 +213,22 @@ class Training:
         validation: records to choose the epoch by.
         folder: where its state is kept.
         log_dir: where the table and TensorBoard's logs go.
+        start: what the weights are before the first epoch.
     """
 
     def __init__(
-        self, config: TrainerConfig, train: RecordStore, validation: RecordStore, folder: StateFolder, log_dir: str
+        self,
+        config: TrainerConfig,
+        train: RecordStore,
+        validation: RecordStore,
+        folder: StateFolder,
+        log_dir: str,
+        start: Start = FRESH,
     ) -> None:
         """Builds the network, or brings it to where an interrupted training was."""
         self.config, self._train, self._validation, self._folder = config, train, validation, folder
         self._log_dir = log_dir
-        self.loop = make_loop(config, train)
+        self.loop = make_loop(config, train, start)
         self._input = input_config(config, self.loop.devices)
         self._weights = input_pipeline.balanced_weights(train.pixels) if config.train.balance_classes else None
         self.state = folder.load() or TrainingState(dropout=config.model.dropout)
@@ -234,6 +240,8 @@ class Training:
             self.loop.restore(self.state.arrays)
             text = "done by an interrupted run; going on from there"
             progress.report(self._resumed_at, config.train.epochs, "epochs", text, at_once=True, before=self._resumed_at)
+        elif str(start):
+            progress.report(0, config.train.epochs, "epochs", str(start), at_once=True)
 
     def run(self) -> TrainingState:
         """Trains what epochs are left.
