@@ -65,7 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the pipeline: data to a blessed, pushed model")
-    _add_config_arguments(run)
     _add_run_arguments(run)
     _finish(run, _run)
 
