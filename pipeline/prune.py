@@ -145,9 +145,10 @@ def _within(folder: str, places: Iterable[str]) -> Iterator[str]:
 
 
 def _leftovers(store: Any, past: list, kept: list, folder: str) -> Iterator[str]:
-    """Yields the folders of executions that put nothing out, and the working folders of runs that are not kept.
+    """Yields the folders of executions that put nothing out, and TFX's own of those and of runs that are not kept.
 
-    TFX puts outputs into `<step>/<key>/<execution>`, and its own notes into `<step>/.system/<kind>/<execution or run>`.
+    TFX puts outputs into `<step>/<key>/<execution>`, its notes into `<step>/.system/<kind>/<execution>`, and what an execution
+    needs while it lasts into `<step>/.system/stateful_working_dir/<any name>`; under the lock none is under way.
     """
     from ml_metadata.proto import metadata_store_pb2
 
@@ -156,12 +157,12 @@ def _leftovers(store: Any, past: list, kept: list, folder: str) -> Iterator[str]
     fruitful = {event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT}
     barren = {str(number) for number in ids if number not in fruitful}
     names = {run.name for run in kept}
-    gone = {name for run in past if run.name not in names for name in (run.name, *(str(e.id) for e in run.executions))}
+    gone = {str(execution.id) for run in past if run.name not in names for execution in run.executions}
     for path in pathlib.Path(folder).glob("*/*/*"):
         if path.parent.name != ".system" and path.name in barren and path.is_dir():
             yield str(path)
     for path in pathlib.Path(folder).glob("*/.system/*/*"):
-        if path.name in gone | barren and path.is_dir():
+        if (path.name in gone | barren or path.parent.name == "stateful_working_dir") and path.is_dir():
             yield str(path)
 
 
