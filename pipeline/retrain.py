@@ -175,7 +175,7 @@ def _output_to_stderr() -> Iterator[TextIO]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        with os.fdopen(os.dup(kept), "w") as stream:
+        with os.fdopen(os.dup(kept), "w") as stream, contextlib.redirect_stdout(sys.stderr):
             yield stream
     finally:
         sys.stdout.flush()
