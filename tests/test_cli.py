@@ -26,7 +26,7 @@ from pipeline.runs import Summary
 from pipeline_config import ServingConfig, TransformConfig, preset
 
 ROOT = pathlib.Path(cli.__file__).parents[1]
-COMMANDS = ("run", "config", "runs", "report", "model", "models", "predict", "serve")
+COMMANDS = ("run", "retrain", "prune", "config", "runs", "report", "model", "models", "predict", "serve")
 
 
 def _vocseg(*arguments: str | os.PathLike, flags: Sequence[str] = (), **options: Any) -> subprocess.CompletedProcess[str]:
