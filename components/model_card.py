@@ -17,12 +17,13 @@ from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 
 from components import features, licences
+from components.base_model import CONFIG_FILE
 from components.card_files import HTML_FILE, JSON_FILE, ModelCard
 from components.datasets import report
 from components.evaluation import Evaluation, Measured, Slice, read_evaluation
 from components.example_gen import DataReport, read_report
 from components.model_card_page import to_html
-from components.trainer import CONFIG_FILE, TrainerConfig
+from components.trainer import TrainerConfig
 from pipeline_config import CardConfig, from_json
 
 SCHEMA_VERSION = 1

@@ -16,6 +16,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import (
     augment,
+    base_model,
     dropout,
     features,
     hosts,
@@ -29,6 +30,7 @@ from components import (
     serving,
     training_log,
 )
+from components.base_model import CONFIG_FILE, FRESH, WEIGHTS_FILE, Start
 from components.errors import TrainingError
 from components.hosts import Hosts
 from components.input_pipeline import InputConfig
@@ -38,9 +40,6 @@ from components.training_loop import Measured, TrainingLoop
 from components.training_state import StateFolder, TrainingState, remove_finished
 from pipeline_config import AugmentConfig, ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, to_json
 
-WEIGHTS_FILE = "Format-Keras/model.weights.h5"
-CONFIG_FILE = "Format-Keras/config.json"
-"""Beside the SavedModel in the Model artifact, since Keras 3 cannot reload a SavedModel: for warm starts."""
 REPORT_EVERY_S = 1.0
 _PLACES = ("state_dir", "ai_platform_")
 """In `custom_config`: where a training keeps its state and, for Vertex AI, where it runs. They are no part of what it is."""
@@ -93,17 +92,19 @@ def run_fn(fn_args: FnArgs) -> None:
         open_store(records.list_files(fn_args.eval_files), num_classes) as validation,
         tempfile.TemporaryDirectory(prefix="vocseg-log-") as unread,
     ):
-        states, name = fn_args.custom_config["state_dir"], identity(fn_args, train, validation, among.count)
+        start = base_model.find_start(fn_args.base_model, config.model, config.class_names)
+        states, name = fn_args.custom_config["state_dir"], identity(fn_args, train, validation, start, among.count)
         among.check_same(name)
         if among.is_chief:
             remove_finished(states, keep=name)
         folder = StateFolder(os.path.join(states, name))
         log_dir = fn_args.model_run_dir if among.is_chief else unread
         with advice_on_exhaustion(config.train):
-            state = Training(config, train, validation, folder, log_dir, among).run()
+            state = Training(config, train, validation, folder, log_dir, start, among).run()
             if among.is_chief:
                 pictures = next(iter(input_pipeline.make_validation_batches(validation, panel_config(config))))
                 _export(config, best_model(config, state), pictures, fn_args)
+                base_model.write_start(start, fn_args.model_run_dir)
                 folder.finish()
         among.wait()  # TFX looks for the model on every host.
 
@@ -121,14 +122,14 @@ def _export(config: TrainerConfig, best: keras.Model, pictures: tuple[tf.Tensor,
         file.write(to_json(config))
 
 
-def identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore, host_count: int = 1) -> str:
-    """Returns a digest of data, code, configuration and devices: what must be the same for a training to go on.
+def identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore, start: Start = FRESH, host_count: int = 1) -> str:
+    """Returns a digest of data, code, configuration, start and devices: what must be the same for a training to go on.
 
     Of the devices it has kinds and number, not which host has them: both change what a batch adds up to, in its last digits.
     """
     settings = sorted((name, str(value)) for name, value in fn_args.custom_config.items() if not name.startswith(_PLACES))
     devices = [device.device_type for device in tf.config.list_logical_devices()] * host_count
-    text = repr([settings, train.digest, validation.digest, devices])
+    text = repr([settings, train.digest, validation.digest, devices, *([start.digest] if start.digest else [])])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -189,14 +190,12 @@ def panel_config(config: TrainerConfig) -> InputConfig:
 
 def best_model(config: TrainerConfig, state: TrainingState) -> keras.Model:
     """Returns the network with the weights of the best epoch, on float32."""
-    # All weights are in the state: an encoder need not find its own again.
-    bare = dataclasses.replace(config.model, encoder_weights="none", frozen_batch_norm=False)
-    model = registry.build(bare, len(config.class_names))
+    model = base_model.build_bare(config.model, len(config.class_names))  # All weights are in the state.
     model.set_weights(state.best_weights)
     return model
 
 
-def make_loop(config: TrainerConfig, store: RecordStore, among: Hosts) -> TrainingLoop:
+def make_loop(config: TrainerConfig, store: RecordStore, among: Hosts, start: Start = FRESH) -> TrainingLoop:
     """Returns the network with loss and optimizer, on all devices of all hosts.
 
     Raises:
@@ -205,7 +204,7 @@ def make_loop(config: TrainerConfig, store: RecordStore, among: Hosts) -> Traini
     train = config.train
     weights = losses.median_frequency_weights(store.pixels) if train.class_weights == "median_frequency" else None
     with mixed_precision(), among.strategy.scope():
-        model = registry.build(config.model, len(config.class_names))
+        model = base_model.build(config.model, len(config.class_names), start)
         encoder = model.get_layer("encoder").trainable_variables if config.model.has_encoder else ()
         steps = input_pipeline.steps_per_epoch(len(store), input_config(config, among).filled_size)
         if steps * train.epochs < train.accumulate_steps:
@@ -229,6 +228,7 @@ class Training:
         validation: records to choose the epoch by.
         folder: where its state is kept.
         log_dir: where the table and TensorBoard's logs go.
+        start: what the weights are before the first epoch.
         among: the hosts that train; None: this one alone. The chief reads and writes the state for all.
     """
 
@@ -239,13 +239,14 @@ class Training:
         validation: RecordStore,
         folder: StateFolder,
         log_dir: str,
+        start: Start = FRESH,
         among: Hosts | None = None,
     ) -> None:
         """Builds the network, or brings it to where an interrupted training was."""
         self.config, self._train, self._validation, self._folder = config, train, validation, folder
         self._log_dir = log_dir
         self._among = among or Hosts(strategy=hosts.local_strategy())
-        self.loop = make_loop(config, train, self._among)
+        self.loop = make_loop(config, train, self._among, start)
         self._input = input_config(config, self._among)
         self._weights = input_pipeline.balanced_weights(train.pixels) if config.train.balance_classes else None
         self.state = self._load() or TrainingState(dropout=config.model.dropout)
@@ -257,6 +258,8 @@ class Training:
             self.loop.restore(self.state.arrays)
             text = "done by an interrupted run; going on from there"
             progress.report(self._resumed_at, config.train.epochs, "epochs", text, at_once=True, before=self._resumed_at)
+        elif str(start):
+            progress.report(0, config.train.epochs, "epochs", str(start), at_once=True)
 
     def _load(self) -> TrainingState | None:
         """Returns the chief's newest state: another host may not see the folder, or see an older one there."""

@@ -67,17 +67,31 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the pipeline: data to a blessed, pushed model")
-    _add_config_arguments(run)
-    run.add_argument("--data", metavar="DIR", help="the data folder; {SPAN} in its path stands for a number")
-    run.add_argument("--spec", metavar="SPEC", help="short for --set data.spec=SPEC: a TOML file or a built-in data set")
-    run.add_argument("--span", metavar="SPAN", help="short for --set data.span=SPAN: newest (default), last:N, A-B or A")
-    run.add_argument("--verify", action="store_true", help="read all data again instead of trusting size and time stamp")
-    run.add_argument("--summary", metavar="FILE", help="write what happened as JSON")
-    _add_runner_arguments(run)
-    _add_root(run)
+    _add_run_arguments(run)
     _finish(run, _run)
 
     _add_vertex_commands(commands)
+    retrain = commands.add_parser(
+        "retrain",
+        help="run it from a timer: exit codes, and one line of JSON",
+        description="Runs the pipeline if data, code or configuration changed, and pushes only a better model.",
+        epilog="Exits with 0: nothing to do, or pushed; 3: trained, and not pushed; 4: another run is under way; 1: an error; "
+        "2: a wrong command line; 130: interrupted. The last line on the standard output is JSON; all else goes to the error.",
+    )
+    _add_run_arguments(retrain)
+    retrain.add_argument("--warm-start", action="store_true", help="short for --set train.warm_start=true")
+    retrain.add_argument("--keep", metavar="N", type=_positive, default=0, help="then prune, as `vocseg prune --keep N` does")
+    retrain.add_argument(
+        "--wait", metavar="SECONDS", type=_seconds, default=0, help="for another run to end (default: %(default)s)"
+    )
+    _finish(retrain, _retrain)
+
+    prune = commands.add_parser("prune", help="remove artifacts and runs that nothing needs any more")
+    prune.add_argument("--keep", metavar="N", type=_positive, required=True, help="how many runs of each pipeline stay")
+    prune.add_argument("--pipeline", metavar="NAME", help="only this one (default: all)")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be freed")
+    _add_root(prune)
+    _finish(prune, _prune)
 
     config = commands.add_parser("config", help="print the whole effective configuration")
     _add_config_arguments(config)
@@ -157,6 +171,32 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--name", metavar="NAME", help="of the model in addresses (default: its folder's)")
     _finish(serve, _serve)
     return parser
+
+
+def _add_run_arguments(run: argparse.ArgumentParser) -> None:
+    _add_config_arguments(run)
+    run.add_argument("--data", metavar="DIR", help="the data folder; {SPAN} in its path stands for a number")
+    run.add_argument("--spec", metavar="SPEC", help="short for --set data.spec=SPEC: a TOML file or a built-in data set")
+    run.add_argument("--span", metavar="SPAN", help="short for --set data.span=SPAN: newest (default), last:N, A-B or A")
+    run.add_argument("--verify", action="store_true", help="read all data again instead of trusting size and time stamp")
+    run.add_argument("--summary", metavar="FILE", help="write what happened as JSON")
+    _add_runner_arguments(run)
+    _add_root(run)
+
+
+def _positive(text: str) -> int:
+    """Returns a whole number of 1 or more; argparse makes the error of what is none."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more; got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """Returns a duration of 0 or more."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, 0 or more; got {text!r}")
+    return value
 
 
 def _add_vertex_commands(commands: Any) -> None:
@@ -263,6 +303,7 @@ def _effective_config(arguments: argparse.Namespace) -> pipeline_config.Pipeline
         "cloud.project": getattr(arguments, "project", None),
         "cloud.region": getattr(arguments, "region", None),
         "cloud.service_account": getattr(arguments, "service_account", None),
+        "train.warm_start": "true" if getattr(arguments, "warm_start", False) else None,
     }
     assignments = {name: value for name, value in short.items() if value is not None}
     return pipeline_config.override(pipeline_config.preset(arguments.preset), assignments | _assignments(arguments.set))
@@ -344,6 +385,28 @@ def _schedule(arguments: argparse.Namespace) -> int:
     from pipeline.vertex_jobs import schedule
 
     schedule(config, arguments.root, arguments.data, arguments.cron, arguments.replace)
+    return 0
+
+
+def _retrain(arguments: argparse.Namespace) -> int:
+    from pipeline.retrain import Options, retrain
+
+    options = Options(
+        root=arguments.root,
+        data=arguments.data,
+        summary=arguments.summary,
+        verify=arguments.verify,
+        wait_s=arguments.wait,
+        keep=arguments.keep,
+        debug=arguments.debug,
+    )
+    return retrain(lambda: _effective_config(arguments), options)
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from pipeline.prune import show
+
+    show(arguments.root, arguments.keep, arguments.pipeline, arguments.dry_run)
     return 0
 
 

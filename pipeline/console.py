@@ -238,11 +238,18 @@ def show_result(console: rich.console.Console, summary: Summary) -> None:
     if summary.steps and not executed:
         console.print("Nothing was executed: data, code and configuration are as in an earlier run.")
     console.print()
-    rows = {"model": _model_line(summary), **summary.paths}
+    rows = {"model": _model_line(summary), **_start_row(summary), **summary.paths}
     for name, value in rows.items():
         console.print(f"{name:<12} {value}", markup=False)
     memory = f"peak memory {summary.peak_memory_bytes / 2**30:.2f} GiB"
     console.print(f"{'run':<12} {summary.run}, {seconds(summary.seconds)}, {memory}", markup=False)
+
+
+def _start_row(summary: Summary) -> dict[str, str]:
+    """Returns what the training began with, where it was to begin with the weights of another model."""
+    start = summary.start or {}
+    words = f"fresh weights: {start['refusal']}" if start.get("refusal") else start.get("base", "")
+    return {"started from": words} if words else {}
 
 
 def _model_line(summary: Summary) -> str:

@@ -1,6 +1,6 @@
 """The pipeline: wiring only, the same for every runner."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tfx.components import ExampleValidator, StatisticsGen
@@ -10,6 +10,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import La
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import trainer_pb2, transform_pb2
 from tfx.types import BaseChannel, Channel, standard_artifacts
+from tfx.utils import json_utils
 
 from components import trainer as trainer_module
 from components import transform as transform_module
@@ -32,6 +33,7 @@ from components.serving_check import ServingCheck
 from components.trainer import TrainerConfig
 from components.transform import Transform
 from components.validation import DataBlessing, DataGate
+from components.warm_start import WarmStartStrategy
 from pipeline.locations import Locations
 from pipeline.targets import PLAIN, Target
 from pipeline_config import PipelineConfig, to_json
@@ -110,18 +112,23 @@ def create_pipeline(
         palette=spec.palette,
     )
     trainer_digest = code_digest("components.trainer", names.module_of(config.model.name))
+    custom_config = {
+        "trainer": to_json(trainer_config),
+        "code_digest": trainer_digest,
+        "encoder_weights": weights.digest(config.model),
+        "state_dir": locations.unfinished,
+        **target.trainer_settings,
+    }
+    start = None
+    if config.train.warm_start:
+        start = _warm_start(locations, target, transform.outputs["transformed_examples"], custom_config)
     trainer = target.trainer(
         run_fn=import_path(trainer_module.run_fn),
         examples=transform.outputs["transformed_examples"],
         train_args=trainer_pb2.TrainArgs(splits=[TRAIN_SPLIT]),
         eval_args=trainer_pb2.EvalArgs(splits=[EVAL_SPLIT]),
-        custom_config={
-            "trainer": to_json(trainer_config),
-            "code_digest": trainer_digest,
-            "encoder_weights": weights.digest(config.model),
-            "state_dir": locations.unfinished,
-            **target.trainer_settings,
-        },
+        base_model=start.outputs["model"] if start else None,
+        custom_config=custom_config,
     )
     baseline = _baseline(trainer.outputs["model"], locations, target)
     evaluator = Evaluator(
@@ -164,7 +171,7 @@ def create_pipeline(
     )
     statistics_steps = [statistics_gen, example_validator, data_baseline, distribution_validator]
     data_steps = [example_gen, schema_gen, *statistics_steps, data_gate, transform]
-    model_steps = [trainer, baseline, evaluator, serving_check, model_card_gen, pusher]
+    model_steps = [*([start] if start else []), trainer, baseline, evaluator, serving_check, model_card_gen, pusher]
     return tfx_pipeline.Pipeline(
         pipeline_name=target.name_of(locations.pipeline_name),
         pipeline_root=locations.artifacts,
@@ -205,3 +212,24 @@ def _baseline(candidate: BaseChannel, locations: Locations, target: Target) -> R
             infra_blessing=Channel(type=standard_artifacts.InfraBlessing),
         )
     return resolver.with_id("Baseline")
+
+
+def _warm_start(locations: Locations, target: Target, examples: BaseChannel, custom_config: Mapping[str, Any]) -> Resolver:
+    """Returns what looks for the model that a training starts with."""
+    channels = {
+        "model": Channel(type=standard_artifacts.Model),
+        "model_blessing": Channel(type=standard_artifacts.ModelBlessing),
+    }
+    if target.stock_resolvers:
+        return Resolver(strategy_class=LatestBlessedModelStrategy, **channels).with_id("WarmStart")
+    return Resolver(
+        strategy_class=WarmStartStrategy,
+        config={
+            "node": f"{locations.pipeline_name}.Trainer",
+            "custom_config": json_utils.dumps(custom_config),  # As TFX's Trainer keeps it.
+            "models": locations.models,
+        },
+        examples=examples,
+        infra_blessing=Channel(type=standard_artifacts.InfraBlessing),
+        **channels,
+    ).with_id("WarmStart")

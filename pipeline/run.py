@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from components.code_digest import code_digest
 from components.datasets import fake_voc, files, spans
 from components.errors import VocsegError
-from pipeline import cloud, console, runs
+from pipeline import cloud, console, locks, runs
 from pipeline.locations import Locations, locate, write_file
 from pipeline_config import PipelineConfig, to_json
 
@@ -28,6 +28,7 @@ def run(
     verify: bool = False,
     runner: str = "local",
     beam: Sequence[str] = (),
+    wait_s: float = 0,
 ) -> runs.Summary:
     """Runs the pipeline on this machine and prints progress, table, verdict and places.
 
@@ -39,12 +40,14 @@ def run(
         verify: reads all data again, whatever is remembered of it.
         runner: where Beam's work is done: local, dataflow or portable.
         beam: other options of Beam's, each NAME=VALUE or a switch's NAME.
+        wait_s: for how long to wait for another run in the root to end, in seconds.
 
     Returns:
         The summary; it is in the run's folder too, and there also when the run fails.
 
     Raises:
-        VocsegError: something that a user can mend.
+        BusyError: another run is under way in the root; this one has left no record then.
+        VocsegError: something else that a user can mend.
         Exception: whatever else a component raised.
     """
     if runner == "dataflow":
@@ -55,6 +58,19 @@ def run(
     if config.data.spec and config.data.embedded and not data:
         raise VocsegError(f"--spec needs --data: the preset {config.preset} has its own embedded data.")
     locations = locate(config, root, data)
+    with locks.lock(locations.here, wait_s):
+        return _run(config, locations, summary_path, verify, runner, beam_args)
+
+
+def _run(
+    config: PipelineConfig,
+    locations: Locations,
+    summary_path: str | None,
+    verify: bool,
+    runner: str,
+    beam_args: Sequence[str],
+) -> runs.Summary:
+    """Runs the pipeline under the root's lock."""
     summary, folder = runs.create(locations.runs, locations.pipeline_name)
     (folder / runs.CONFIG_FILE).write_text(to_json(config) + "\n")
     started = time.monotonic()
@@ -205,7 +221,7 @@ def _run_graph(
             training_state.remove_finished(locations.unfinished)
         view.end(step.status, step.seconds)
 
-    with runners.lock(locations.here), no_arguments():
+    with no_arguments():
         if config.data.embedded and not locations.data:
             folder = pathlib.Path(locations.work_dir) / f"embedded-{code_digest(fake_voc.__name__)[:8]}"
             fake_voc.write_fake_voc(folder)
@@ -231,7 +247,7 @@ def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step
     """Reads metrics, verdict and places from what the components left."""
     from tfx.utils import path_utils
 
-    from components import blessings, card_files, trainer, training_log
+    from components import base_model, blessings, card_files, trainer, training_log
     from components.evaluation import read_evaluation
     from components.example_gen import QUARANTINE_FILE, REPORT_FILE, read_report
 
@@ -267,6 +283,8 @@ def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step
     summary.near_duplicates = len(data.near_duplicates)
     summary.unfinished = len(os.listdir(locations.unfinished)) if os.path.isdir(locations.unfinished) else 0
     model_run = steps["Trainer"].outputs["model_run"][0].uri
+    start = base_model.read_start(model_run)
+    summary.start = {"base": start.base, "refusal": start.refusal}
     summary.paths |= {
         "trained": path_utils.serving_model_path(steps["Trainer"].outputs["model"][0].uri),
         "metadata": locations.metadata,

@@ -1,12 +1,11 @@
 """The runner of this machine: it walks the graph step by step; Beam may work elsewhere."""
 
-import contextlib
 import dataclasses
-import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.compiler import compiler, constants
@@ -45,20 +44,9 @@ def local_metadata(locations: Locations) -> metadata_store_pb2.ConnectionConfig:
     return metadata.sqlite_metadata_connection_config(locations.metadata)
 
 
-@contextlib.contextmanager
-def lock(root: str) -> Iterator[None]:
-    """Allows one run a root at a time; the system releases the lock when the process dies.
-
-    Raises:
-        VocsegError: another run holds it.
-    """
-    os.makedirs(root, exist_ok=True)
-    with open(os.path.join(root, ".lock"), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise VocsegError(f"Another run is under way in {root}. Wait for it, or give --root another folder.") from None
-        yield
+def open_store(locations: Locations) -> mlmd.MetadataStore:
+    """Returns the metadata store of a root, for what is no run."""
+    return mlmd.MetadataStore(local_metadata(locations))
 
 
 def run_local(

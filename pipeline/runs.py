@@ -34,6 +34,8 @@ class Summary:
         baseline: the same of the baseline, or None.
         verdict: blessed (bool), servable (bool; of a model that is not blessed False, as it is not tried), split, reasons,
             refusals (those of the reasons for which it is not pushed), interval (of the mean IoU); None before the Evaluator.
+        start: base (the Model artifact whose weights the training began with; empty: fresh ones) and refusal (why it did not
+            begin with those of the newest blessed model; empty if it did, or was not to).
         pushed: version, path and whether this run pushed it; None where nothing is pushed.
         listed: number of pairs that the data set lists.
         generated: number of those that became examples.
@@ -57,6 +59,7 @@ class Summary:
     metrics: dict[str, float | None] | None = None
     baseline: dict[str, float | None] | None = None
     verdict: dict[str, Any] | None = None
+    start: dict[str, str] | None = None
     pushed: dict[str, Any] | None = None
     listed: int = 0
     generated: int = 0

@@ -26,7 +26,10 @@ from pipeline.runs import Summary
 from pipeline_config import ServingConfig, TransformConfig, preset
 
 ROOT = pathlib.Path(cli.__file__).parents[1]
-COMMANDS = ("run", "compile", "submit", "schedule", "config", "runs", "report", "model", "models", "predict", "serve")
+COMMANDS = (
+    *("run", "retrain", "prune", "compile", "submit", "schedule", "config", "runs"),
+    *("report", "model", "models", "predict", "serve"),
+)
 
 
 def _vocseg(*arguments: str | os.PathLike, flags: Sequence[str] = (), **options: Any) -> subprocess.CompletedProcess[str]:

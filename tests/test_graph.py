@@ -10,6 +10,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components import Trainer
 from tfx.dsl.compiler import compiler
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
@@ -20,6 +21,7 @@ from components.datasets import registry
 from components.datasets.spec import from_json as spec_from_json
 from components.example_gen import ExampleGen
 from components.trainer import TrainerConfig
+from components.warm_start import WarmStartStrategy
 from pipeline.graph import create_pipeline, import_path
 from pipeline.locations import Locations
 from pipeline.targets import Target
@@ -351,6 +353,37 @@ def test_each_preset_compiles(name: str) -> None:
 # What a change concerns.
 
 
+def test_warm_start_is_looked_for_by_our_rule_and_concerns_the_trainer(pipeline: tfx_pipeline.Pipeline) -> None:
+    warm = create_pipeline(override(preset("mini"), {"train.warm_start": "true"}), LOCATIONS, SPEC)
+    made = compiler.Compiler().compile(warm)
+    at = STEPS.index("Trainer")
+    assert [node.pipeline_node.node_info.id for node in made.nodes] == [*STEPS[:at], "WarmStart", *STEPS[at:]]
+    assert _inputs(made, "Trainer") == {"examples": ["Transform.transformed_examples"], "base_model": ["WarmStart.model"]}
+    [node] = [n.pipeline_node for n in made.nodes if n.pipeline_node.node_info.id == "Trainer"]
+    assert node.inputs.inputs["base_model"].min_count == 0  # The first run has none.
+    operation, settings = _resolution(made, "WarmStart")
+    assert operation == import_path(WarmStartStrategy)
+    assert settings["custom_config"] == _nodes(warm)["Trainer"].exec_properties["custom_config"]
+    assert (settings["node"], settings["models"]) == ("mini.test.Trainer", "/r/models/mini.test")
+    cold, hot = _properties(pipeline), _properties(warm)
+    assert {name for name in cold if cold[name] != hot[name]} == {"Trainer"}
+
+
+def test_warm_start_is_a_stock_strategy_where_the_runner_knows_no_other() -> None:
+    config = override(preset("mini"), {"train.warm_start": "true"})
+    made = compiler.Compiler().compile(create_pipeline(config, LOCATIONS, SPEC, Target(stock_resolvers=True)))
+    assert _resolution(made, "WarmStart")[0] == import_path(LatestBlessedModelStrategy)
+    assert _inputs(made, "Trainer")["base_model"] == ["WarmStart.model"]
+
+
+def _resolution(ir: pipeline_pb2.Pipeline, name: str) -> tuple[str, dict[str, str]]:
+    """Returns a resolver's strategy and its settings."""
+    [node] = [n.pipeline_node for n in ir.nodes if n.pipeline_node.node_info.id == name]
+    [graph] = node.inputs.input_graphs.values()
+    [operation] = [n.op_node for n in graph.nodes.values() if n.WhichOneof("kind") == "op_node"]
+    return operation.op_type, {key: kwarg.value.field_value.string_value for key, kwarg in operation.kwargs.items()}
+
+
 def _concerned(before: tfx_pipeline.Pipeline, after: tfx_pipeline.Pipeline) -> set[str]:
     one, two = _properties(before), _properties(after)
     assert set(one) == set(two)
@@ -391,7 +424,11 @@ CONCERNS = {
 }
 """The steps that a field's change concerns; of the fields that do not stand here: the Trainer alone."""
 
-FIELDS = [name for name in pipeline_config.fields(preset("mini")) if "." in name and name != "model.head"]
+FIELDS = [
+    name
+    for name in pipeline_config.fields(preset("mini"))
+    if "." in name and name not in ("model.head", "train.warm_start")  # See above.
+]
 
 VALUES = {
     "data.name": "june",
@@ -416,7 +453,6 @@ VALUES = {
     "train.optimizer": "sgd",
     "train.schedule": "poly",
     "train.balance_classes": "true",
-    "train.warm_start": "true",
     "model.encoder": "resnet50",
     "model.encoder_weights": "none",
     "model.frozen_batch_norm": "false",
@@ -468,6 +504,8 @@ CODE = {
     "components.drift": {"DataGate"},
     "components.blessings": {"DataGate", "Evaluator", "ServingCheck", "Pusher"},
     "components.baseline": set(),
+    "components.warm_start": set(),
+    "components.base_model": {"Trainer", "ModelCardGen", "Pusher"},
     "components.schema_gen": {"SchemaGen"},
     "components.transform": {"Transform"},
     "components.preprocessing": {"ExampleGen", "Transform", "Trainer", "ModelCardGen", "ServingCheck", "Pusher"},

@@ -22,7 +22,7 @@ from tfx.types import Channel, standard_artifacts
 
 from components import progress
 from components.errors import DataError, VocsegError
-from pipeline import runners, targets
+from pipeline import locks, runners, targets
 from pipeline.locations import Locations
 from pipeline.runners import Step, run_local
 
@@ -256,7 +256,7 @@ def test_local_beam_never_fetches_a_runner() -> None:
 
 
 def _hold(root: pathlib.Path, ready: Any, release: Any) -> None:
-    with runners.lock(str(root)):
+    with locks.lock(str(root)):
         ready.set()
         release.wait(60)
 
@@ -274,11 +274,11 @@ def _holder(root: pathlib.Path) -> tuple[Any, Any]:
 def test_second_run_on_a_root_is_refused_until_the_first_ends(tmp_path: pathlib.Path) -> None:
     process, release = _holder(tmp_path / "root")
     with pytest.raises(VocsegError, match="Another run is under way in .*root.*--root another folder"):
-        with runners.lock(str(tmp_path / "root")):
+        with locks.lock(str(tmp_path / "root")):
             raise AssertionError("two runs at once")
     release.set()
     process.join()
-    with runners.lock(str(tmp_path / "root")):
+    with locks.lock(str(tmp_path / "root")):
         pass
 
 
@@ -287,31 +287,31 @@ def test_killed_run_does_not_keep_the_lock(tmp_path: pathlib.Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    with runners.lock(str(tmp_path)):
+    with locks.lock(str(tmp_path)):
         pass
 
 
 def test_run_that_fails_does_not_keep_the_lock(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(DataError), runners.lock(str(tmp_path)):
+    with pytest.raises(DataError), locks.lock(str(tmp_path)):
         raise DataError("x")
-    with runners.lock(str(tmp_path)):
+    with locks.lock(str(tmp_path)):
         pass
 
 
 def test_other_root_is_free(tmp_path: pathlib.Path) -> None:
-    with runners.lock(str(tmp_path / "a")), runners.lock(str(tmp_path / "b")):
+    with locks.lock(str(tmp_path / "a")), locks.lock(str(tmp_path / "b")):
         pass
 
 
 def test_child_that_a_run_leaves_behind_does_not_keep_the_lock(tmp_path: pathlib.Path) -> None:
     """Beam's workers outlive a killed run for a while."""
     code = "import time; print(flush=True); time.sleep(60)"
-    with runners.lock(str(tmp_path)):
+    with locks.lock(str(tmp_path)):
         child = subprocess.Popen([sys.executable, "-c", code], close_fds=False, stdout=subprocess.PIPE)
     with child:
         assert child.stdout is not None and child.stdout.readline() == b"\n"  # It runs.
         try:
-            with runners.lock(str(tmp_path)):
+            with locks.lock(str(tmp_path)):
                 assert child.poll() is None
         finally:
             child.kill()
@@ -339,7 +339,7 @@ class _Terminal:
 
 def _refused_run(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Sequence[str]:
     """Returns what a refused run writes to a terminal."""
-    from pipeline import console, run, runs
+    from pipeline import console, datasets, run, runs
     from pipeline.locations import locate
     from pipeline_config import preset
 
@@ -350,8 +350,13 @@ def _refused_run(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Sequenc
     view = console.RunView(terminal)  # type: ignore[arg-type]
     assert view.console.is_terminal
     config = preset("mini")
+
+    def refuse(*_: Any) -> None:
+        raise VocsegError("There is no data.")
+
+    monkeypatch.setattr(datasets, "find_spec", refuse)
     try:
-        with pytest.raises(VocsegError, match="Another run is under way"):
+        with pytest.raises(VocsegError, match="There is no data"):
             run._run_steps(config, locate(config, root, None), runs.Summary(run="r", pipeline="p"), view)
         return terminal.text
     finally:
@@ -359,11 +364,6 @@ def _refused_run(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Sequenc
 
 
 def test_refused_run_leaves_the_terminal_as_it_was(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    process, release = _holder(tmp_path)
-    try:
-        text = _refused_run(tmp_path, monkeypatch)
-    finally:
-        release.set()
-        process.join()
+    text = _refused_run(tmp_path, monkeypatch)
     hidden, shown = "\x1b[?25l", "\x1b[?25h"
     assert text.count(hidden) == text.count(shown)  # Else the user's shell has no cursor afterwards.

@@ -20,7 +20,7 @@ from fake_records import CLASS_NAMES, SIZE_PX, make_record, write_records, write
 from tensorboard.compat.proto import event_pb2
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components import features, input_pipeline, progress, trainer, training_log, training_state
+from components import base_model, features, input_pipeline, progress, trainer, training_log, training_state
 from components.errors import TrainingError
 from components.hosts import Hosts
 from components.models import registry
@@ -678,3 +678,47 @@ def test_model_on_an_encoder_is_trained_saved_and_served(
     answer = loaded.signatures["serving_default"](images=picture[tf.newaxis])
     assert answer["error"].numpy().tolist() == [b""]
     assert tf.io.decode_png(answer["mask"][0]).shape == (333, 500, 1)
+
+
+# Warm start.
+
+
+def test_warm_start_begins_with_the_weights_of_the_base_and_their_averages(
+    trained: pathlib.Path, records: Records, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = _with(epochs=1, learning_rate=1e-12, ema_momentum=0.9)  # Stays where it begins.
+    fn_args = _fn_args(tmp_path, records, config)
+    fn_args.base_model = str(trained / "model" / "Format-Serving")
+    with caplog.at_level("INFO", progress.LOGGER.name):
+        trainer.run_fn(fn_args)
+    assert f"0/1 epochs, starting with the weights of {trained / 'model'}" in caplog.text
+    models = [registry.build(CONFIG.model, len(CLASS_NAMES)) for _ in range(2)]
+    for folder, model in zip((trained, tmp_path), models, strict=True):
+        model.load_weights(folder / "model" / trainer.WEIGHTS_FILE)
+    for base, now in zip(*(model.trainable_variables for model in models), strict=True):
+        np.testing.assert_allclose(now, base, atol=1e-6)
+    assert json.loads((tmp_path / "run" / base_model.START_FILE).read_text())["base"] == str(trained / "model")
+
+
+def test_base_of_other_classes_leaves_a_training_from_fresh_weights(
+    trained: pathlib.Path, records: Records, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = dataclasses.replace(_with(epochs=1), class_names=tuple(reversed(CLASS_NAMES)))
+    fn_args = _fn_args(tmp_path, records, config)
+    fn_args.base_model = str(trained / "model" / "Format-Serving")
+    with caplog.at_level("INFO", progress.LOGGER.name):
+        trainer.run_fn(fn_args)
+    assert "starting with fresh weights: the newest blessed model knows other classes" in caplog.text
+    assert (tmp_path / "model" / trainer.WEIGHTS_FILE).is_file()
+    assert "other classes" in json.loads((tmp_path / "run" / base_model.START_FILE).read_text())["refusal"]
+
+
+def test_interrupted_training_goes_on_only_from_the_same_start(records: Records, tmp_path: pathlib.Path) -> None:
+    fn_args = _fn_args(tmp_path, records)
+    with (
+        open_store([records.train], len(CLASS_NAMES)) as train,
+        open_store([records.validation], len(CLASS_NAMES)) as validation,
+    ):
+        starts = [base_model.FRESH, base_model.Start("/a", "1"), base_model.Start("/b", "1"), base_model.Start("/a", "2")]
+        names = [trainer.identity(fn_args, train, validation, start) for start in starts]
+    assert names[1] == names[2] and len(set(names)) == 3  # The weights count, and not where they lie.
