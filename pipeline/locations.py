@@ -42,7 +42,12 @@ class Locations:
     @property
     def artifacts(self) -> str:
         """TFX's artifacts, a folder a component."""
-        return os.path.join(self.root, "artifacts", self.pipeline_name)
+        return os.path.join(self.all_artifacts, self.pipeline_name)
+
+    @property
+    def all_artifacts(self) -> str:
+        """Those of all pipelines, a folder a pipeline."""
+        return os.path.join(self.root, "artifacts")
 
     @property
     def metadata(self) -> str:

@@ -1,6 +1,7 @@
 """A run from start to end: the pipeline in its folder, and the summary of what happened."""
 
 import contextlib
+import logging
 import os
 import pathlib
 import sys
@@ -183,9 +184,11 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
             view.console.print(text, markup=False)
 
         spec = datasets.find_spec(named, locations.data, config.data.span, tell, locations.description)
-        from pipeline import graph, targets
+        from pipeline import graph, orphans, targets
 
         target = targets.Target(metadata=runners.local_metadata(locations), beam_args=targets.LOCAL_BEAM_ARGS)
+        for orphan in orphans.end_orphans(target.metadata, locations.all_artifacts):
+            logging.getLogger(__name__).info("%s of the run %s never ended; its outputs are removed", orphan.component, orphan.run)
         pipeline = graph.create_pipeline(config, locations, spec, target)
         return {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
 
