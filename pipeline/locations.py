@@ -42,12 +42,11 @@ class Locations:
     @property
     def artifacts(self) -> str:
         """TFX's artifacts, a folder a component."""
-        return os.path.join(self.all_artifacts, self.pipeline_name)
+        return self.artifacts_of(self.pipeline_name)
 
-    @property
-    def all_artifacts(self) -> str:
-        """Those of all pipelines, a folder a pipeline."""
-        return os.path.join(self.root, "artifacts")
+    def artifacts_of(self, pipeline_name: str) -> str:
+        """Returns the same of another pipeline of the root."""
+        return os.path.join(self.root, "artifacts", pipeline_name)
 
     @property
     def metadata(self) -> str:

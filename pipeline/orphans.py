@@ -1,7 +1,7 @@
 """What a run that was killed has left: executions that never ended, and their half-written outputs.
 
-TFX reads outputs of complete executions only, so nothing of it is ever taken for an output; but it stays on the disk, and in the
-metadata store as running.
+TFX reads outputs of complete executions only, so nothing of it is ever taken for an output; but it stays on the disk, and in
+the metadata store as running.
 """
 
 import dataclasses
@@ -36,7 +36,9 @@ class Orphan:
 
 
 def end_orphans(
-    connection: metadata_store_pb2.ConnectionConfig, artifacts: str, is_ours: Callable[[str], bool] = lambda run: True
+    connection: metadata_store_pb2.ConnectionConfig,
+    folder_of: Callable[[str], str],
+    is_ours: Callable[[str], bool] = lambda run: True,
 ) -> list[Orphan]:
     """Marks executions that never ended as failed, and removes what they have written.
 
@@ -44,7 +46,7 @@ def end_orphans(
 
     Args:
         connection: to the metadata store.
-        artifacts: folder of all pipelines' artifacts, which may lie in a store.
+        folder_of: returns the folder of a pipeline's artifacts, which may lie in a store.
         is_ours: tells by its name in the store whether a run is this root's, where others share the store.
 
     Returns:
@@ -59,7 +61,7 @@ def end_orphans(
             if not is_ours(orphan.run):
                 continue
             if orphan.component:  # The files first: what is killed in between is still found by its state.
-                _remove_outputs(os.path.join(artifacts, orphan.pipeline, orphan.component), orphan.number)
+                _remove_outputs(os.path.join(folder_of(orphan.pipeline), orphan.component), orphan.number)
             execution.last_known_state = metadata_store_pb2.Execution.FAILED
             handle.store.put_executions([execution])
             ended.append(orphan)

@@ -8,14 +8,19 @@ import errno
 import os
 import random
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from components.datasets.files import PASSING
 from components.errors import VocsegError
 from pipeline_config import ConfigError
 
 TRIES = 3
+"""Of a step, in all."""
+
 _FIRST_DELAY_S = 4.0
+_Result = TypeVar("_Result")
 
 _FULL_NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -48,6 +53,7 @@ _TRANSIENT_NAMES = frozenset(
 
 _TRANSIENT_TEXTS = (
     "database is locked",
+    "disk i/o error",  # SQLite's.
     "input/output error",  # As TensorFlow's file systems say it, whose error is an UnknownError.
     "stale file handle",
     "connection reset by peer",
@@ -98,7 +104,13 @@ def is_transient(error: BaseException) -> bool:
 
 def is_full(error: BaseException) -> bool:
     """Tells whether a disk or a quota was used up."""
-    return any(_link_is_full(link) for link in chain(error))
+    return any(is_full_link(link) for link in chain(error))
+
+
+def is_full_link(link: BaseException) -> bool:
+    """Tells whether one link of a chain says that a disk or a quota was used up."""
+    text = str(link).lower()
+    return not _FULL_NUMBERS.isdisjoint(_numbers(link)) or any(part in text for part in _FULL_TEXTS)
 
 
 def explain(error: BaseException) -> str:
@@ -107,21 +119,55 @@ def explain(error: BaseException) -> str:
         if not _link_is_transient(link):
             continue
         numbers = _numbers(link)
-        what = os.strerror(numbers[0]).lower() if numbers else type(link).__name__
+        if not numbers:
+            return f"{type(link).__name__}: {str(link).strip()[:200]}"
         file = find_file(link)
-        return f"{what} on {file}" if file else what if numbers else f"{what}: {str(link).strip()[:200]}"
+        return os.strerror(numbers[0]).lower() + (f" on {file}" if file else "")
     return type(error).__name__
 
 
-def find_file(error: BaseException) -> str:
-    """Returns the file that an error or its causes name, or ""."""
-    for link in reversed(list(chain(error))):
+def find_file(error: BaseException, of: Callable[[BaseException], bool] = lambda link: True) -> str:
+    """Returns the file that an error or its causes name, or "".
+
+    Args:
+        error: with its chain.
+        of: tells which links of the chain count.
+    """
+    for link in filter(of, reversed(list(chain(error)))):
         name = getattr(link, "filename", None)
         if isinstance(name, str | bytes):
             return os.fsdecode(name)
         if found := _FILE.search(str(link)):
             return next(filter(None, found.groups()))
     return ""
+
+
+def call(
+    attempt: Callable[[int], _Result],
+    seed: str,
+    on_retry: Callable[[BaseException, float, int], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> _Result:
+    """Returns what an attempt returns; tries again after a transient error, `TRIES` times in all.
+
+    Args:
+        attempt: is given its number from 1.
+        seed: see `delays`.
+        on_retry: is told the error, the wait in seconds and the number of the next attempt, before the wait.
+        sleep: waits.
+
+    Raises:
+        Exception: that of the last attempt.
+    """
+    for number, delay_s in enumerate(delays(seed), start=1):
+        try:
+            return attempt(number)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            on_retry(error, delay_s, number + 1)
+        sleep(delay_s)
+    return attempt(TRIES)
 
 
 def delays(seed: str, tries: int = TRIES) -> list[float]:
@@ -152,11 +198,6 @@ def _link_is_transient(link: BaseException) -> bool:
     if any(f"{name.partition('.')[2]}: " in text for name in _TRANSIENT_NAMES):  # A worker's error, of which this is left.
         return True
     return any(part in text.lower() for part in _TRANSIENT_TEXTS)
-
-
-def _link_is_full(link: BaseException) -> bool:
-    text = str(link).lower()
-    return not _FULL_NUMBERS.isdisjoint(_numbers(link)) or any(part in text for part in _FULL_TEXTS)
 
 
 def _numbers(link: BaseException) -> list[int]:

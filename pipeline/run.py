@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from components.code_digest import code_digest
 from components.datasets import fake_voc, files, spans
 from components.errors import VocsegError
-from pipeline import console, runs
+from pipeline import console, full_disk, runs
 from pipeline.locations import Locations, locate, write_file
 from pipeline_config import PipelineConfig, to_json
 
@@ -45,6 +45,17 @@ def run(
     if config.data.spec and config.data.embedded and not data:
         raise VocsegError(f"--spec needs --data: the preset {config.preset} has its own embedded data.")
     locations = locate(config, root, data)
+    try:
+        return _run_recorded(config, locations, summary_path, verify)
+    except BaseException as error:
+        said = full_disk.in_words(error, [locations.here])
+        if said is error:
+            raise
+        raise said from error
+
+
+def _run_recorded(config: PipelineConfig, locations: Locations, summary_path: str | None, verify: bool) -> runs.Summary:
+    """Runs the pipeline, and keeps record and log of it."""
     summary, folder = runs.create(locations.runs, locations.pipeline_name)
     (folder / runs.CONFIG_FILE).write_text(to_json(config) + "\n")
     started = time.monotonic()
@@ -58,13 +69,15 @@ def run(
             summary.status = "succeeded"
         except BaseException as error:
             summary.status = "interrupted" if console.is_interrupt(error) else "failed"
-            summary.error = console.shorten(error)
-            traceback.print_exc()  # Into the log: standard error is redirected.
+            summary.error = console.shorten(full_disk.in_words(error, [locations.here]))
+            with contextlib.suppress(OSError):  # The disk may be full: this error says more than that of writing it down.
+                traceback.print_exc()  # Into the log: standard error is redirected.
             raise
         finally:
             summary.seconds = round(time.monotonic() - started, 1)
             summary.peak_memory_bytes = runs.peak_memory_bytes(summary.steps)
-            _write(summary, folder, summary_path)
+            with contextlib.suppress(OSError) if summary.error else contextlib.nullcontext():
+                _write(summary, folder, summary_path)
         _report(summary, folder, view)
         _write(summary, folder, summary_path)
         console.show_result(view.console, summary)
@@ -160,7 +173,7 @@ def _run_steps(config: PipelineConfig, locations: Locations, summary: runs.Summa
 def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summary, view: console.RunView) -> "dict[str, Step]":
     view.start("importing TensorFlow and TFX")
     from components import training_state
-    from pipeline import datasets, runners  # Takes seconds, and prints: not before the output is redirected.
+    from pipeline import datasets, retries, runners  # Takes seconds, and prints: not before the output is redirected.
 
     def note(step: "Step") -> None:
         cost = {"seconds": round(step.seconds, 2), "peak_memory_bytes": runs.take_peak_memory_bytes()}
@@ -168,6 +181,11 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
         if step.name == "Trainer" and step.status != "failed":  # Its artifacts are published.
             training_state.remove_finished(locations.unfinished)
         view.end(step.status, step.seconds)
+
+    def retrying(name: str, error: BaseException, delay_s: float, number: int) -> None:
+        logging.getLogger(__name__).warning("%s is tried again in %.1f s", name, delay_s, exc_info=error)
+        told = f"{name}: {retries.explain(error)}, trying again in {delay_s:.0f} s ({number} of {retries.TRIES})"
+        view.console.print(told, markup=False)
 
     with runners.lock(locations.here), _no_arguments():
         if config.data.embedded and not locations.data:
@@ -187,10 +205,12 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
         from pipeline import graph, orphans, targets
 
         target = targets.Target(metadata=runners.local_metadata(locations), beam_args=targets.LOCAL_BEAM_ARGS)
-        for orphan in orphans.end_orphans(target.metadata, locations.all_artifacts):
-            logging.getLogger(__name__).info("%s of the run %s never ended; its outputs are removed", orphan.component, orphan.run)
+        for orphan in orphans.end_orphans(target.metadata, locations.artifacts_of):
+            logging.getLogger(__name__).info(
+                "%s of the run %s never ended; its outputs are removed", orphan.component, orphan.run
+            )
         pipeline = graph.create_pipeline(config, locations, spec, target)
-        return {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
+        return {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note, retrying)}
 
 
 def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step]") -> None:

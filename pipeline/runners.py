@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import artifact_utils
 
 from components.errors import VocsegError
+from pipeline import orphans, retries
 from pipeline.locations import Locations
 
 
@@ -60,18 +63,23 @@ def lock(root: str) -> Iterator[None]:
 
 
 def run_local(
-    pipeline: tfx_pipeline.Pipeline, run_id: str, on_start: Callable[[str, int, int], None], on_end: Callable[[Step], None]
+    pipeline: tfx_pipeline.Pipeline,
+    run_id: str,
+    on_start: Callable[[str, int, int], None],
+    on_end: Callable[[Step], None],
+    on_retry: Callable[[str, BaseException, float, int], None] = lambda *details: None,
 ) -> list[Step]:
     """Runs the components one after the other, as TFX's LocalDagRunner does, and says how each fares.
 
     LocalDagRunner itself names runs by the clock, tells no one which step was cached, and passes over a step whose inputs are
-    missing as if it had run.
+    missing as if it had run. It tries no step again, either: here one that fails over what may pass is.
 
     Args:
         pipeline: with a local metadata connection.
         run_id: name of the run.
         on_start: is told a step's name, its number from 1 and how many there are.
         on_end: is told what became of it, a failure too.
+        on_retry: is told a step's name, its error, the wait in seconds and the number of the next try, before the wait.
 
     Raises:
         Exception: whatever a component raised.
@@ -85,16 +93,25 @@ def run_local(
         name = node.pipeline_node.node_info.id
         on_start(name, number, len(ir.nodes))
         started = time.monotonic()
-        try:
+
+        def attempt(
+            number: int, name: str = name, node: pipeline_pb2.PipelineNode = node.pipeline_node
+        ) -> tuple[str, dict[str, list[types.Artifact]]]:
+            if number > 1:  # TFX takes up the same execution again; what the last try wrote must not be found there.
+                root = pipeline.pipeline_info.pipeline_root
+                orphans.end_orphans(connection, lambda _: root, lambda run: run == run_id)
             info = launcher.Launcher(
-                pipeline_node=node.pipeline_node,
+                pipeline_node=node,
                 mlmd_connection=metadata.Metadata(connection),
                 pipeline_info=ir.pipeline_info,
                 pipeline_runtime_spec=ir.runtime_spec,
                 executor_spec=runner_utils.extract_executor_spec(deployment, name),
                 custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
             ).launch()
-            status, outputs = _result(connection, info.execution_id if info else None)
+            return _result(connection, info.execution_id if info else None)
+
+        try:
+            status, outputs = retries.call(attempt, f"{run_id}.{name}", functools.partial(on_retry, name))
         except BaseException:
             on_end(Step(name, "failed", time.monotonic() - started, {}))
             raise

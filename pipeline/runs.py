@@ -7,9 +7,10 @@ import json
 import os
 import pathlib
 import resource
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from pipeline.locations import write_file
 
 SUMMARY_FILE = "summary.json"
 CONFIG_FILE = "config.json"
@@ -98,10 +99,12 @@ def create(folder: str, pipeline: str) -> tuple[Summary, pathlib.Path]:
 
 
 def write(summary: Summary, path: pathlib.Path) -> None:
-    """Writes a summary as JSON, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    partial.write_text(json.dumps(dataclasses.asdict(summary), indent=1, allow_nan=False) + "\n")
-    os.replace(partial, path)
+    """Writes a summary as JSON, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_file(str(path), (json.dumps(dataclasses.asdict(summary), indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_all(folder: str) -> list[Summary]:

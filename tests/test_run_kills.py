@@ -1,4 +1,4 @@
-"""Whole runs killed at any moment and started again: they end blessed and pushed, with nothing done twice and nothing left over."""
+"""Whole runs killed at any moment and started again: they end blessed and pushed, nothing done twice, nothing left over."""
 
 import dataclasses
 import json
