@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--span", metavar="SPAN", help="short for --set data.span=SPAN: newest (default), last:N, A-B or A")
     run.add_argument("--verify", action="store_true", help="read all data again instead of trusting size and time stamp")
     run.add_argument("--summary", metavar="FILE", help="write what happened as JSON")
+    run.add_argument("--metadata", metavar="ADDRESS", default="", help="a shared store: mysql://USER@HOST:PORT/DATABASE")
     _add_root(run)
     _finish(run, _run)
 
@@ -238,7 +239,7 @@ def _run(arguments: argparse.Namespace) -> int:
     config = _effective_config(arguments)
     from pipeline.run import run
 
-    run(config, arguments.root, arguments.data, arguments.summary, arguments.verify)
+    run(config, arguments.root, arguments.data, arguments.summary, arguments.verify, arguments.metadata)
     return 0
 
 

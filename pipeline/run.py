@@ -1,6 +1,8 @@
 """A run from start to end: the pipeline in its folder, and the summary of what happened."""
 
 import contextlib
+import dataclasses
+import functools
 import logging
 import os
 import pathlib
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 from components.code_digest import code_digest
 from components.datasets import fake_voc, files, spans
 from components.errors import VocsegError
-from pipeline import console, full_disk, runs
+from pipeline import console, full_disk, metadata_server, runs
 from pipeline.locations import Locations, locate, write_file
 from pipeline_config import PipelineConfig, to_json
 
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: PipelineConfig, root: str, data: str | None, summary_path: str | None = None, verify: bool = False
+    config: PipelineConfig,
+    root: str,
+    data: str | None,
+    summary_path: str | None = None,
+    verify: bool = False,
+    metadata: str = "",
 ) -> runs.Summary:
     """Runs the pipeline on this machine and prints progress, table, verdict and places.
 
@@ -32,6 +39,7 @@ def run(
         data: the data folder, or None.
         summary_path: where a copy of the summary goes, or None.
         verify: reads all data again, whatever is remembered of it.
+        metadata: address of a metadata server; empty: a file in the root.
 
     Returns:
         The summary; it is in the run's folder too, and there also when the run fails.
@@ -45,6 +53,9 @@ def run(
     if config.data.spec and config.data.embedded and not data:
         raise VocsegError(f"--spec needs --data: the preset {config.preset} has its own embedded data.")
     locations = locate(config, root, data)
+    if metadata:
+        metadata_server.parse(metadata)  # Before anything is made.
+        locations = dataclasses.replace(locations, metadata_server=metadata)
     try:
         return _run_recorded(config, locations, summary_path, verify)
     except BaseException as error:
@@ -57,6 +68,7 @@ def run(
 def _run_recorded(config: PipelineConfig, locations: Locations, summary_path: str | None, verify: bool) -> runs.Summary:
     """Runs the pipeline, and keeps record and log of it."""
     summary, folder = runs.create(locations.runs, locations.pipeline_name)
+    summary.metadata_run = metadata_server.run_name(summary.run, locations.metadata_server, locations.here)
     (folder / runs.CONFIG_FILE).write_text(to_json(config) + "\n")
     started = time.monotonic()
     with console.output_to(folder / runs.LOG_FILE) as stream:
@@ -205,12 +217,14 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
         from pipeline import graph, orphans, targets
 
         target = targets.Target(metadata=runners.local_metadata(locations), beam_args=targets.LOCAL_BEAM_ARGS)
-        for orphan in orphans.end_orphans(target.metadata, locations.artifacts_of):
+        server, here = locations.metadata_server, locations.here
+        is_ours = functools.partial(metadata_server.is_run_of, address=server, folder=here)
+        for orphan in orphans.end_orphans(target.metadata, locations.artifacts_of, is_ours):
             logging.getLogger(__name__).info(
                 "%s of the run %s never ended; its outputs are removed", orphan.component, orphan.run
             )
         pipeline = graph.create_pipeline(config, locations, spec, target)
-        return {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note, retrying)}
+        return {step.name: step for step in runners.run_local(pipeline, summary.metadata_run, view.start, note, retrying)}
 
 
 def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step]") -> None:

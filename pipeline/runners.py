@@ -19,7 +19,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import artifact_utils
 
 from components.errors import VocsegError
-from pipeline import orphans, retries
+from pipeline import metadata_server, orphans, retries
 from pipeline.locations import Locations
 
 
@@ -41,7 +41,14 @@ class Step:
 
 
 def local_metadata(locations: Locations) -> metadata_store_pb2.ConnectionConfig:
-    """Returns the connection to the SQLite store of this machine."""
+    """Returns the connection to the SQLite store of this machine, or to the server that is named instead.
+
+    Raises:
+        VocsegError: the server cannot be used.
+    """
+    if locations.metadata_server:
+        metadata_server.check(locations.metadata_server)
+        return metadata_server.connection(locations.metadata_server)
     os.makedirs(locations.here, exist_ok=True)
     return metadata.sqlite_metadata_connection_config(locations.metadata)
 

@@ -24,6 +24,7 @@ class Summary:
     Attributes:
         run: the run's name: UTC time of its start, `20261120T054302Z`, with `-2` behind it where that is taken.
         pipeline: the pipeline's name.
+        metadata_run: its name in the metadata store, another one where that is shared; empty in older records: the same.
         status: running, succeeded, failed or interrupted; "unreadable" where the record is damaged.
         started: ISO 8601, UTC.
         pid: of the process.
@@ -67,6 +68,7 @@ class Summary:
     paths: dict[str, str] = dataclasses.field(default_factory=dict)
     peak_memory_bytes: int = 0
     error: str | None = None
+    metadata_run: str = ""
 
 
 def create(folder: str, pipeline: str) -> tuple[Summary, pathlib.Path]:
