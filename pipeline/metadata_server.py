@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import socket
+import time
 import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -24,6 +25,10 @@ _SCHEME = "mysql://"
 _TLS = ("ca", "cert", "key")
 _FORM = f"{_SCHEME}USER@HOST[:PORT]/DATABASE[?ca=FILE&cert=FILE&key=FILE]"
 _REACH_S = 10.0
+_MAKING_TABLES = "concurrent connection to the empty database"
+"""What is said while another machine makes the tables, which takes seconds."""
+_TRIES = 30
+_PAUSE_S = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +117,14 @@ def check(address: str, environment: Mapping[str, str] = os.environ) -> None:
 
     server, config = parse(address), connection(address, environment)
     _reach(server)
-    try:
-        MetadataStore(config)
-    except (RuntimeError, errors.StatusError) as error:
-        raise VocsegError(_explain(server, str(error), bool(config.mysql.password))) from None
+    for left in reversed(range(_TRIES)):
+        try:
+            MetadataStore(config)
+            return
+        except (RuntimeError, errors.StatusError) as error:
+            if not left or _MAKING_TABLES not in str(error):
+                raise VocsegError(_explain(server, str(error), bool(config.mysql.password))) from None
+        time.sleep(_PAUSE_S)
 
 
 def run_name(run: str, address: str, folder: str) -> str:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+import ml_metadata
 import pytest
 
 from components.datasets.fake_voc import write_fake_voc
@@ -104,6 +105,20 @@ def test_server_that_does_not_listen_is_said_to() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(VocsegError, match=f"127.0.0.1:{port} cannot be reached: Connection refused"):
             metadata_server.check(f"mysql://team@127.0.0.1:{port}/vocseg", {})
+
+
+def test_tables_that_another_machine_makes_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [RuntimeError("This may be due to concurrent connection to the empty database. Please retry.")] * 2
+
+    def connect(config: object) -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(ml_metadata, "MetadataStore", connect)
+    monkeypatch.setattr(metadata_server, "_reach", lambda server: None)
+    monkeypatch.setattr(metadata_server, "_PAUSE_S", 0)
+    metadata_server.check(ADDRESS, {})
+    assert failures == []
 
 
 # A real server.
