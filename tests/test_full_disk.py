@@ -81,7 +81,7 @@ def test_run_that_fills_its_disk_says_so_and_goes_on_once_there_is_room(disk: pa
         assert done.returncode == 1 and "Traceback" not in done.stderr
         assert "is full" in done.stderr and "run the same command again" in done.stderr, done.stderr
         failures.append(done.stdout)
-        size_kib = max(size_kib, _used_kib(disk)) + max((size_kib - whole_kib) // 3, 48)
+        size_kib = max(size_kib, _used_kib(disk)) + max(size_kib - whole_kib, 192)
     assert done.returncode == 0 and len(failures) >= 3
     summary = json.loads(max((disk / "root/runs").glob("*/summary.json")).read_text())
     assert summary["verdict"] is not None and summary["status"] == "succeeded"
