@@ -6,11 +6,14 @@ import pathlib
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pipeline_config
 from components.errors import VocsegError
 from pipeline.quiet import quiet_tfx
+
+if TYPE_CHECKING:
+    from pipeline.request import Request
 
 DEFAULT_ROOT = "output"
 _DEFAULT_PRESET = "voc2007"
@@ -180,6 +183,7 @@ def _add_run_arguments(run: argparse.ArgumentParser) -> None:
     run.add_argument("--span", metavar="SPAN", help="short for --set data.span=SPAN: newest (default), last:N, A-B or A")
     run.add_argument("--verify", action="store_true", help="read all data again instead of trusting size and time stamp")
     run.add_argument("--summary", metavar="FILE", help="write what happened as JSON")
+    run.add_argument("--metadata", metavar="ADDRESS", default="", help="a shared store: mysql://USER@HOST:PORT/DATABASE")
     _add_runner_arguments(run)
     _add_root(run)
 
@@ -330,9 +334,23 @@ def _run(arguments: argparse.Namespace) -> int:
         return _dry_run(config, arguments)
     from pipeline.run import run
 
-    where = {"runner": arguments.runner, "beam": arguments.beam}
-    run(config, arguments.root, arguments.data, arguments.summary, arguments.verify, **where)
+    run(config, _request(arguments))
     return 0
+
+
+def _request(arguments: argparse.Namespace, wait_s: float = 0) -> "Request":
+    from pipeline.request import Request
+
+    return Request(
+        root=arguments.root,
+        data=arguments.data,
+        summary=arguments.summary,
+        verify=arguments.verify,
+        metadata=arguments.metadata,
+        runner=arguments.runner,
+        beam=tuple(arguments.beam),
+        wait_s=wait_s,
+    )
 
 
 def _dry_run(config: pipeline_config.PipelineConfig, arguments: argparse.Namespace) -> int:
@@ -391,15 +409,7 @@ def _schedule(arguments: argparse.Namespace) -> int:
 def _retrain(arguments: argparse.Namespace) -> int:
     from pipeline.retrain import Options, retrain
 
-    options = Options(
-        root=arguments.root,
-        data=arguments.data,
-        summary=arguments.summary,
-        verify=arguments.verify,
-        wait_s=arguments.wait,
-        keep=arguments.keep,
-        debug=arguments.debug,
-    )
+    options = Options(request=_request(arguments, arguments.wait), keep=arguments.keep, debug=arguments.debug)
     return retrain(lambda: _effective_config(arguments), options)
 
 

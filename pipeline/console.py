@@ -55,11 +55,21 @@ def output_to(log: pathlib.Path, shown: int = 1) -> Iterator[TextIO]:
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush_or_drop()
         for number, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, number)
             os.close(copy)
+
+
+def _flush_or_drop() -> None:
+    """Writes what is still to be written to a log; drops it where that is impossible, for it belongs nowhere else."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # The disk is full.
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
+            stream.flush()
 
 
 class RunView(logging.Handler):

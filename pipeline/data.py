@@ -14,7 +14,7 @@ import rich.text
 from components.errors import DataError, VocsegError
 from pipeline import console
 from pipeline.locations import check_writable, write_output
-from pipeline.run import check_folder, check_span
+from pipeline.request import check_folder, check_span
 
 if TYPE_CHECKING:
     from components.datasets.report import Report, SplitReport

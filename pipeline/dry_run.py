@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import cloud, console
 from pipeline.locations import check_writable, locate, write_output
-from pipeline.run import no_arguments
+from pipeline.run_graph import no_arguments
 from pipeline_config import PipelineConfig
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from components.errors import VocsegError
+from pipeline import metadata_server
 
 _RUN_CONTEXT = "pipeline_run"
 
@@ -56,25 +57,30 @@ class Execution:
     data_digest: str
 
 
-def read_lineage(metadata: str, pipeline: str, run: str) -> tuple[Execution, ...]:
+def read_lineage(metadata: str, pipeline: str, run: str, root: str = "") -> tuple[Execution, ...]:
     """Reads a run's executions, in their order; nothing is written.
 
     Args:
-        metadata: path of the SQLite file.
+        metadata: path of the SQLite file, or address of the server.
         pipeline: the pipeline's name, which its components' contexts begin with.
-        run: the run's name.
+        run: the run's name in the store.
+        root: where outputs lie; empty: beside the SQLite file.
 
     Raises:
-        VocsegError: there is no such file, or it does not know the run.
+        VocsegError: there is no such file or server, or it does not know the run.
     """
     from ml_metadata import MetadataStore, errors
     from ml_metadata.proto import metadata_store_pb2
 
-    if not os.path.isfile(metadata):
+    if metadata_server.is_address(metadata):
+        metadata_server.check(metadata)
+        config = metadata_server.connection(metadata)
+    elif os.path.isfile(metadata):
+        config = metadata_store_pb2.ConnectionConfig()
+        config.sqlite.filename_uri = metadata
+        config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+    else:
         raise VocsegError(f"There is no {metadata}.")
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = metadata
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
     try:
         store = MetadataStore(config)
         context = store.get_context_by_type_and_name(_RUN_CONTEXT, run)
@@ -82,7 +88,7 @@ def read_lineage(metadata: str, pipeline: str, run: str) -> tuple[Execution, ...
         raise VocsegError(f"{metadata} cannot be read: {error}") from error
     if context is None:
         raise VocsegError(f"{metadata} does not know the run {run}.")
-    return _read(store, context.id, pipeline, os.path.join(os.path.dirname(metadata), "artifacts", pipeline))
+    return _read(store, context.id, pipeline, os.path.join(root or os.path.dirname(metadata), "artifacts", pipeline))
 
 
 def _read(store: Any, context: int, pipeline: str, folder: str) -> tuple[Execution, ...]:

@@ -23,12 +23,14 @@ class Locations:
         pipeline_name: preset and data set; models are compared only within one pipeline.
         data: the data folder, which may be a pattern of spans or remote, or "" for the official download.
         local: folder on this machine for what a store cannot hold (metadata, locks, logs); empty: the root.
+        metadata_server: address of a shared metadata store, without its password; empty: a file of the root.
     """
 
     root: str
     pipeline_name: str
     data: str
     local: str = ""
+    metadata_server: str = ""
 
     @property
     def here(self) -> str:
@@ -42,12 +44,16 @@ class Locations:
     @property
     def artifacts(self) -> str:
         """TFX's artifacts, a folder a component."""
-        return os.path.join(self.root, "artifacts", self.pipeline_name)
+        return self.artifacts_of(self.pipeline_name)
+
+    def artifacts_of(self, pipeline_name: str) -> str:
+        """Returns the same of another pipeline of the root."""
+        return os.path.join(self.root, "artifacts", pipeline_name)
 
     @property
     def metadata(self) -> str:
-        """ML Metadata's SQLite file, shared by all pipelines of the root."""
-        return os.path.join(self.here, "metadata.sqlite")
+        """ML Metadata's SQLite file, shared by all pipelines of the root, or the address of its server."""
+        return self.metadata_server or os.path.join(self.here, "metadata.sqlite")
 
     @property
     def models(self) -> str:

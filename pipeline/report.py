@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.errors import VocsegError
-from pipeline import console, lineage, report_page, report_pictures, runs
+from pipeline import console, lineage, metadata_server, report_page, report_pictures, runs
 from pipeline.locations import check_writable, write_output
 
 if TYPE_CHECKING:
@@ -121,6 +121,11 @@ def gather(summary: runs.Summary, folder: str) -> report_page.Content:
         chosen = report_pictures.choose(evaluation.images)
         return report_pictures.draw_all(chosen, place("examples"), evaluation.split, place("trained"))
 
+    def trace() -> tuple[lineage.Execution, ...]:
+        server = place("metadata")
+        root = os.path.dirname(os.path.dirname(folder)) if metadata_server.is_address(server) else ""
+        return lineage.read_lineage(server, summary.pipeline, summary.metadata_run or summary.run, root)
+
     return report_page.Content(
         summary=summary,
         config=attempt("configuration", lambda: _read_config(os.path.join(folder, runs.CONFIG_FILE)), {}),
@@ -128,7 +133,7 @@ def gather(summary: runs.Summary, folder: str) -> report_page.Content:
         history=attempt("history", lambda: read_history(place("history")), []),
         data=attempt("data", lambda: _read_data_report(place("data report")), None),
         gallery=attempt("pictures", draw, report_pictures.Gallery({}, ())),
-        executions=attempt("lineage", lambda: lineage.read_lineage(place("metadata"), summary.pipeline, summary.run), ()),
+        executions=attempt("lineage", trace, ()),
         missing=missing,
     )
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, TextIO
 
-from pipeline import console, locations, prune, run
+from pipeline import console, prune, run
 from pipeline.locks import BusyError
+from pipeline.request import Request, locations_of
 from pipeline_config import PipelineConfig
 
 EXIT_CODES = {"unchanged": 0, "pushed": 0, "failed": 1, "refused": 3, "busy": 4, "interrupted": 130}
@@ -57,20 +58,12 @@ class Options:
     """How to retrain.
 
     Attributes:
-        root: where outputs go.
-        data: the data folder, or None.
-        summary: where a copy of the run's summary goes, or None.
-        verify: read all data again, whatever is remembered of it.
-        wait_s: for how long to wait for another run to end, in seconds.
+        request: where, and how, as for any run.
         keep: how many runs' artifacts stay; 0: all.
         debug: print a traceback with an error.
     """
 
-    root: str
-    data: str | None = None
-    summary: str | None = None
-    verify: bool = False
-    wait_s: float = 0
+    request: Request
     keep: int = 0
     debug: bool = False
 
@@ -99,12 +92,12 @@ def retrain(configure: Callable[[], PipelineConfig], options: Options) -> int:
 
 def _retrain(configure: Callable[[], PipelineConfig], options: Options, outcome: Outcome) -> None:
     config = configure()
-    outcome.pipeline = locations.locate(config, options.root, options.data).pipeline_name
+    outcome.pipeline = locations_of(options.request, config).pipeline_name
     with tempfile.TemporaryDirectory() as folder:
-        path = options.summary or os.path.join(folder, "summary.json")
+        path = options.request.summary or os.path.join(folder, "summary.json")
         before = _read(path)
         try:
-            run.run(config, options.root, options.data, path, options.verify, options.wait_s)
+            run.run(config, dataclasses.replace(options.request, summary=path))
         finally:
             summary = _read(path)
             if summary and summary != before:  # Not that of an earlier run, where this one was refused.
@@ -118,7 +111,7 @@ def _prune(options: Options, pipeline: str) -> int:
     """Prunes, and returns the bytes freed; where another run has begun since, that is left to the next time."""
     try:
         with console.working("pruning"):
-            freed = sum(one.size_bytes for one in prune.prune(options.root, options.keep, pipeline))
+            freed = sum(one.size_bytes for one in prune.prune(options.request.root, options.keep, pipeline))
     except BusyError as error:
         print(f"not pruned: {error}")
         return 0

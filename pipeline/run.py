@@ -1,46 +1,25 @@
-"""A run from start to end: the pipeline in its folder, and the summary of what happened."""
+"""A run from start to end: the pipeline in its folder, and the record of what happened."""
 
 import contextlib
-import os
 import pathlib
-import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from components.code_digest import code_digest
-from components.datasets import fake_voc, files, spans
-from components.errors import VocsegError
-from pipeline import cloud, console, locks, runs
-from pipeline.locations import Locations, locate, write_file
+from pipeline import console, full_disk, locks, metadata_server, runs
+from pipeline.findings import fill_in
+from pipeline.locations import Locations, write_file
+from pipeline.request import Request, check, locations_of
+from pipeline.run_graph import beam_args_of, run_graph
 from pipeline_config import PipelineConfig, to_json
 
-if TYPE_CHECKING:
-    from pipeline.runners import Step
 
-
-def run(
-    config: PipelineConfig,
-    root: str,
-    data: str | None,
-    summary_path: str | None = None,
-    verify: bool = False,
-    runner: str = "local",
-    beam: Sequence[str] = (),
-    wait_s: float = 0,
-) -> runs.Summary:
+def run(config: PipelineConfig, request: Request) -> runs.Summary:
     """Runs the pipeline on this machine and prints progress, table, verdict and places.
 
     Args:
         config: the run.
-        root: where outputs go.
-        data: the data folder, or None.
-        summary_path: where a copy of the summary goes, or None.
-        verify: reads all data again, whatever is remembered of it.
-        runner: where Beam's work is done: local, dataflow or portable.
-        beam: other options of Beam's, each NAME=VALUE or a switch's NAME.
-        wait_s: for how long to wait for another run in the root to end, in seconds.
+        request: where, and how.
 
     Returns:
         The summary; it is in the run's folder too, and there also when the run fails.
@@ -50,49 +29,46 @@ def run(
         VocsegError: something else that a user can mend.
         Exception: whatever else a component raised.
     """
-    if runner == "dataflow":
-        cloud.check(config, root, data)
-    beam_args = _beam_args(config, runner, beam)
-    _check_paths(root, data, summary_path)
-    check_span(data or "", config.data.span)
-    if config.data.spec and config.data.embedded and not data:
-        raise VocsegError(f"--spec needs --data: the preset {config.preset} has its own embedded data.")
-    locations = locate(config, root, data)
-    with locks.lock(locations.here, wait_s):
-        return _run(config, locations, summary_path, verify, runner, beam_args)
+    check(request, config)
+    beam_args = beam_args_of(request, config)
+    locations = locations_of(request, config)
+    try:
+        with locks.lock(locations.here, request.wait_s):
+            return _run_recorded(config, request, locations, beam_args)
+    except BaseException as error:
+        said = full_disk.in_words(error, [locations.here])
+        if said is error:
+            raise
+        raise said from error
 
 
-def _run(
-    config: PipelineConfig,
-    locations: Locations,
-    summary_path: str | None,
-    verify: bool,
-    runner: str,
-    beam_args: Sequence[str],
-) -> runs.Summary:
-    """Runs the pipeline under the root's lock."""
+def _run_recorded(config: PipelineConfig, request: Request, locations: Locations, beam_args: Sequence[str]) -> runs.Summary:
+    """Runs the pipeline, and keeps record and log of it."""
     summary, folder = runs.create(locations.runs, locations.pipeline_name)
+    summary.metadata_run = metadata_server.run_name(summary.run, locations.metadata_server, locations.here)
     (folder / runs.CONFIG_FILE).write_text(to_json(config) + "\n")
     started = time.monotonic()
     with console.output_to(folder / runs.LOG_FILE) as stream:
         view = console.RunView(stream)
         view.console.print(f"{locations.pipeline_name}, run {summary.run}; log: {folder / runs.LOG_FILE}", markup=False)
         try:
-            if verify:
+            if request.verify:
                 pathlib.Path(locations.digests).unlink(missing_ok=True)
-            _run_steps(config, locations, summary, view, runner, beam_args)
+            fill_in(summary, locations, run_graph(config, locations, summary, view, request.runner, beam_args))
             summary.status = "succeeded"
         except BaseException as error:
             summary.status = "interrupted" if console.is_interrupt(error) else "failed"
-            summary.error = console.shorten(error)
-            traceback.print_exc()  # Into the log: standard error is redirected.
+            summary.error = console.shorten(full_disk.in_words(error, [locations.here]))
+            with contextlib.suppress(OSError):  # The disk may be full: this error says more than that of writing it down.
+                traceback.print_exc()  # Into the log: standard error is redirected.
             raise
         finally:
             summary.seconds = round(time.monotonic() - started, 1)
             summary.peak_memory_bytes = runs.peak_memory_bytes(summary.steps)
-            _write(summary, folder, summary_path)
+            with contextlib.suppress(OSError) if summary.error else contextlib.nullcontext():
+                _write(summary, folder, request.summary)
         _report(summary, folder, view)
-        _write(summary, folder, summary_path)
+        _write(summary, folder, request.summary)
         console.show_result(view.console, summary)
     return summary
 
@@ -119,184 +95,3 @@ def _report(summary: runs.Summary, folder: pathlib.Path, view: console.RunView) 
         return
     view.end("written", time.monotonic() - started)
     summary.paths["report"] = str(path)
-
-
-def check_span(data: str, span: str) -> None:
-    """Fails over a choice of spans that cannot be, or where there is nothing to choose from.
-
-    Raises:
-        VocsegError: see there.
-    """
-    spans.check_choice(span)
-    if span != "newest" and not spans.has_span(data):
-        raise VocsegError(f"--span {span} needs {{SPAN}} in the path of the data, for instance 'DIR/span-{{SPAN}}'.")
-
-
-def check_folder(data: str) -> None:
-    """Fails over a local data folder in which there cannot be any data.
-
-    Raises:
-        VocsegError: it is a file, does not exist, or is empty.
-    """
-    if os.path.isfile(data):
-        raise VocsegError(f"{data} is a file. Give --data the folder that holds it.")
-    if not os.path.isdir(data):
-        raise VocsegError(f"The data folder {data} does not exist. Give --data a folder that holds the data set.")
-    if not os.listdir(data):
-        raise VocsegError(f"The data folder {data} is empty. Give --data a folder that holds the data set.")
-
-
-def _check_paths(root: str, data: str | None, summary_path: str | None) -> None:
-    """Fails at once over a path that would fail later."""
-    if data is not None and not files.is_remote(data) and not spans.has_span(data):
-        check_folder(data)
-    folders = {"--root": pathlib.Path(root)} | ({"--summary": pathlib.Path(summary_path).parent} if summary_path else {})
-    for option, folder in folders.items():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            usable = os.access(folder, os.W_OK | os.X_OK)
-        except OSError as error:
-            raise VocsegError(f"{option}: the folder {folder} cannot be made: {error.strerror}. Give another one.") from error
-        if not usable:
-            raise VocsegError(f"{option}: the folder {folder} cannot be written to. Give another one.")
-    if summary_path and os.path.isdir(summary_path):
-        raise VocsegError(f"--summary: {summary_path} is a folder; expected a file's path.")
-    if summary_path and os.path.exists(summary_path) and not os.path.isfile(summary_path):
-        raise VocsegError(f"--summary: {summary_path} is no regular file; expected the path of one, or of none yet.")
-
-
-@contextlib.contextmanager
-def no_arguments() -> Iterator[None]:
-    """Hides our command line: TFX parses `sys.argv` with absl, whose flags are not ours."""
-    before = sys.argv
-    sys.argv = before[:1]
-    try:
-        yield
-    finally:
-        sys.argv = before
-
-
-def _beam_args(config: PipelineConfig, runner: str, beam: Sequence[str]) -> tuple[str, ...]:
-    """Returns the added options as Beam takes them, before anything is written; a plain run is not delayed by an import."""
-    if runner == "local" and not beam:
-        return ()
-    with console.output_to(pathlib.Path(os.devnull)):  # Beam and TensorFlow talk when they are imported.
-        from pipeline import beam_options, targets
-
-        beam_args = beam_options.parse(beam)
-        targets.check_beam_args(runner, config, beam_args)
-    return beam_args
-
-
-def _run_steps(
-    config: PipelineConfig,
-    locations: Locations,
-    summary: runs.Summary,
-    view: console.RunView,
-    runner: str = "local",
-    beam_args: Sequence[str] = (),
-) -> None:
-    """Runs the components and fills in the summary as they end."""
-    with view.listening():
-        steps = _run_graph(config, locations, summary, view, runner, beam_args)
-    _fill_in(summary, locations, steps)
-
-
-def _run_graph(
-    config: PipelineConfig,
-    locations: Locations,
-    summary: runs.Summary,
-    view: console.RunView,
-    runner: str,
-    beam_args: Sequence[str],
-) -> "dict[str, Step]":
-    view.start("importing TensorFlow and TFX")
-    from components import training_state
-    from pipeline import datasets, runners  # Takes seconds, and prints: not before the output is redirected.
-
-    def note(step: "Step") -> None:
-        cost = {"seconds": round(step.seconds, 2), "peak_memory_bytes": runs.take_peak_memory_bytes()}
-        summary.steps.append({"name": step.name, "status": step.status, **cost})
-        if step.name == "Trainer" and step.status != "failed":  # Its artifacts are published.
-            training_state.remove_finished(locations.unfinished)
-        view.end(step.status, step.seconds)
-
-    with no_arguments():
-        if config.data.embedded and not locations.data:
-            folder = pathlib.Path(locations.work_dir) / f"embedded-{code_digest(fake_voc.__name__)[:8]}"
-            fake_voc.write_fake_voc(folder)
-            locations = locations.with_data(str(folder))
-            named = config.data.official
-        elif locations.data:
-            named = config.data.spec
-        else:
-            named = config.data.spec or config.data.official
-
-        def tell(text: str) -> None:
-            view.console.print(text, markup=False)
-
-        spec = datasets.find_spec(named, locations.data, config.data.span, tell, locations.description)
-        from pipeline import graph, targets
-
-        target = targets.of_runner(runner, config, locations, summary.run, beam_args)
-        pipeline = graph.create_pipeline(config, locations, spec, target)
-        return {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
-
-
-def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step]") -> None:
-    """Reads metrics, verdict and places from what the components left."""
-    from tfx.utils import path_utils
-
-    from components import base_model, blessings, card_files, trainer, training_log
-    from components.evaluation import read_evaluation
-    from components.example_gen import QUARANTINE_FILE, REPORT_FILE, read_report
-
-    evaluation = steps["Evaluator"].outputs["evaluation"][0]
-    found = read_evaluation(evaluation.uri)
-    summary.metrics = found.overall.candidate.metrics
-    summary.baseline = found.overall.baseline.metrics if found.overall.baseline else None
-    tried = steps["ServingCheck"].outputs["blessing"][0]
-    servable = tried.get_int_custom_property(blessings.BLESSED) == 1
-    refusals = list(found.refusals)
-    if found.blessed and not servable:
-        why = tried.get_string_custom_property(blessings.REASONS).split("\n")
-        refusals += [f"cannot be served: {reason}" for reason in why]
-    summary.verdict = {
-        "blessed": found.blessed,
-        "servable": servable,
-        "split": found.split,
-        "reasons": [*found.reasons, *(refusal for refusal in refusals if refusal not in found.reasons)],
-        "refusals": refusals,
-        "interval": found.overall.candidate.interval,
-    }
-    pushed = steps["Pusher"].outputs["pushed_model"][0]
-    if pushed.get_int_custom_property("pushed"):
-        summary.pushed = {
-            "version": pushed.get_string_custom_property("pushed_version"),
-            "path": pushed.get_string_custom_property("pushed_destination"),
-            "new": steps["Pusher"].status == "run" and pushed.get_int_custom_property("new_version") == 1,
-        }
-    quarantine = steps["ExampleGen"].outputs["quarantine"][0].uri
-    data_report = steps["ExampleGen"].outputs["report"][0].uri
-    data = read_report(data_report)
-    summary.listed, summary.generated, summary.quarantined = data.listed, data.generated, len(data.quarantined)
-    summary.near_duplicates = len(data.near_duplicates)
-    summary.unfinished = len(os.listdir(locations.unfinished)) if os.path.isdir(locations.unfinished) else 0
-    model_run = steps["Trainer"].outputs["model_run"][0].uri
-    start = base_model.read_start(model_run)
-    summary.start = {"base": start.base, "refusal": start.refusal}
-    summary.paths |= {
-        "trained": path_utils.serving_model_path(steps["Trainer"].outputs["model"][0].uri),
-        "metadata": locations.metadata,
-        "models": locations.models,
-        "examples": steps["ExampleGen"].outputs["examples"][0].uri,
-        "evaluation": evaluation.uri,
-        "model card": os.path.join(steps["ModelCardGen"].outputs["card"][0].uri, card_files.HTML_FILE),
-        "quarantine": os.path.join(quarantine, QUARANTINE_FILE),
-        "data report": os.path.join(data_report, REPORT_FILE),
-        "tensorboard": model_run,
-        "history": os.path.join(model_run, training_log.HISTORY_FILE),
-        "picture": os.path.join(model_run, trainer.PICTURE_FILE),
-    }
-    if summary.unfinished:
-        summary.paths["unfinished"] = locations.unfinished

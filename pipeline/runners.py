@@ -1,9 +1,11 @@
 """The runner of this machine: it walks the graph step by step; Beam may work elsewhere."""
 
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
@@ -14,10 +16,11 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperator
+from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import artifact_utils
 
 from components.errors import VocsegError
-from pipeline import beam_steps
+from pipeline import beam_steps, metadata_server, orphans, retries
 from pipeline.locations import Locations
 
 
@@ -39,7 +42,14 @@ class Step:
 
 
 def local_metadata(locations: Locations) -> metadata_store_pb2.ConnectionConfig:
-    """Returns the connection to the SQLite store of this machine."""
+    """Returns the connection to the SQLite store of this machine, or to the server that is named instead.
+
+    Raises:
+        VocsegError: the server cannot be used.
+    """
+    if locations.metadata_server:
+        metadata_server.check(locations.metadata_server)
+        return metadata_server.connection(locations.metadata_server)
     os.makedirs(locations.here, exist_ok=True)
     return metadata.sqlite_metadata_connection_config(locations.metadata)
 
@@ -55,11 +65,12 @@ def run_local(
     on_start: Callable[[str, int, int], None],
     on_end: Callable[[Step], None],
     beam_operator: Callable[..., BeamExecutorOperator] = BeamExecutorOperator,
+    on_retry: Callable[[str, BaseException, float, int], None] = lambda *details: None,
 ) -> list[Step]:
     """Runs the components one after the other, as TFX's LocalDagRunner does, and says how each fares.
 
     LocalDagRunner itself names runs by the clock, tells no one which step was cached, and passes over a step whose inputs are
-    missing as if it had run.
+    missing as if it had run. It tries no step again, either: here one that fails over what may pass is.
 
     Args:
         pipeline: with a local metadata connection.
@@ -67,6 +78,7 @@ def run_local(
         on_start: is told a step's name, its number from 1 and how many there are.
         on_end: is told what became of it, a failure too.
         beam_operator: what runs the steps that use Beam.
+        on_retry: is told a step's name, its error, the wait in seconds and the number of the next try, before the wait.
 
     Raises:
         Exception: whatever a component raised.
@@ -81,9 +93,19 @@ def run_local(
         on_start(name, number, len(ir.nodes))
         started = time.monotonic()
         spec, operators = beam_steps.split_options(runner_utils.extract_executor_spec(deployment, name), beam_operator)
-        try:
+
+        def attempt(
+            number: int,
+            name: str = name,
+            node: pipeline_pb2.PipelineNode = node.pipeline_node,
+            spec: Any = spec,
+            operators: beam_steps.Operators = operators,
+        ) -> tuple[str, dict[str, list[types.Artifact]]]:
+            if number > 1:  # TFX takes up the same execution again; what the last try wrote must not be found there.
+                root = pipeline.pipeline_info.pipeline_root
+                orphans.end_orphans(connection, lambda _: root, lambda run: run == run_id)
             info = launcher.Launcher(
-                pipeline_node=node.pipeline_node,
+                pipeline_node=node,
                 mlmd_connection=metadata.Metadata(connection),
                 pipeline_info=ir.pipeline_info,
                 pipeline_runtime_spec=ir.runtime_spec,
@@ -91,7 +113,10 @@ def run_local(
                 custom_executor_operators=operators,
                 custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
             ).launch()
-            status, outputs = _result(connection, info.execution_id if info else None)
+            return _result(connection, info.execution_id if info else None)
+
+        try:
+            status, outputs = retries.call(attempt, f"{run_id}.{name}", functools.partial(on_retry, name))
         except BaseException:
             on_end(Step(name, "failed", time.monotonic() - started, {}))
             raise

@@ -7,9 +7,10 @@ import json
 import os
 import pathlib
 import resource
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from pipeline.locations import write_file
 
 SUMMARY_FILE = "summary.json"
 CONFIG_FILE = "config.json"
@@ -23,6 +24,7 @@ class Summary:
     Attributes:
         run: the run's name: UTC time of its start, `20261120T054302Z`, with `-2` behind it where that is taken.
         pipeline: the pipeline's name.
+        metadata_run: its name in the metadata store, another one where that is shared; empty in older records: the same.
         status: running, succeeded, failed or interrupted; "unreadable" where the record is damaged.
         started: ISO 8601, UTC.
         pid: of the process.
@@ -69,6 +71,7 @@ class Summary:
     paths: dict[str, str] = dataclasses.field(default_factory=dict)
     peak_memory_bytes: int = 0
     error: str | None = None
+    metadata_run: str = ""
 
 
 def create(folder: str, pipeline: str) -> tuple[Summary, pathlib.Path]:
@@ -101,10 +104,12 @@ def create(folder: str, pipeline: str) -> tuple[Summary, pathlib.Path]:
 
 
 def write(summary: Summary, path: pathlib.Path) -> None:
-    """Writes a summary as JSON, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    partial.write_text(json.dumps(dataclasses.asdict(summary), indent=1, allow_nan=False) + "\n")
-    os.replace(partial, path)
+    """Writes a summary as JSON, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_file(str(path), (json.dumps(dataclasses.asdict(summary), indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_all(folder: str) -> list[Summary]:

@@ -14,7 +14,7 @@ from components.errors import CloudError
 from pipeline import cloud, graph, targets, vertex_driver
 from pipeline.datasets import find_spec
 from pipeline.locations import locate, write_output
-from pipeline.run import check_span
+from pipeline.request import check_span
 from pipeline_config import PipelineConfig
 
 _WITH_DRIVER = "ExampleGen"

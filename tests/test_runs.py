@@ -182,6 +182,7 @@ def test_what_is_written_is_read_back(tmp_path: pathlib.Path) -> None:
         "paths": {"log": "/ö/log.txt"},
         "peak_memory_bytes": 2**33,
         "error": "no",
+        "metadata_run": "1.abc",
     }
     assert set(values) | {"run", "pipeline"} == {field.name for field in dataclasses.fields(Summary)}
     _write(tmp_path, "r", **values)

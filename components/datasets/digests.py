@@ -88,6 +88,8 @@ def _digest_local(path: str, known: _Entry | None) -> tuple[str, _Entry | None]:
             sha256 = _sha256(file)
             after = _state(os.fstat(file.fileno()))
     except OSError as error:
+        if error.errno in files.PASSING:  # What the file holds is not known, and remembering that would hide it later.
+            raise
         return f"unreadable {error.errno}", None
     settled = before == after and now_ns - after.mtime_ns >= _SETTLED_NS
     return sha256, _Entry(os.fsencode(path), after, sha256) if settled else None

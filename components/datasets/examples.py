@@ -123,6 +123,8 @@ def _read(path: str, folder: str, what: str) -> bytes:
     except FileNotFoundError as error:
         raise BadFileError(path, f"the {what} does not exist") from error
     except OSError as error:
+        if error.errno in files.PASSING:  # The disk or the network is at fault, and not the file.
+            raise
         raise BadFileError(path, f"the {what} cannot be read: {error.strerror or error}") from error
 
 

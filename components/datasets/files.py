@@ -40,6 +40,25 @@ def _os_errors(path: str) -> Iterator[None]:
         raise OSError(errno.EIO, error.message, path) from error
 
 
+PASSING = frozenset(
+    {
+        errno.EIO,
+        errno.EAGAIN,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+        errno.ENETUNREACH,
+        errno.EREMOTEIO,
+    }
+)
+"""Numbers of the system's errors that a file system or a network may get over: they say nothing of the file."""
+
 MAX_FILE_BYTES = 1 << 30
 """A picture, a mask or a list that is larger is none: it would fill a worker's memory."""
 

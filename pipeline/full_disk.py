@@ -1,0 +1,53 @@
+"""A full disk, in words: which one it is, and what to do."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterable
+
+from components.errors import VocsegError
+from pipeline import retries
+
+
+class FullDiskError(VocsegError):
+    """There is no room left on a disk, or a quota is used up."""
+
+
+def in_words(error: BaseException, folders: Iterable[str]) -> BaseException:
+    """Returns an error that says which disk is full, where that is the cause of one that is not ours; else the error itself.
+
+    Args:
+        error: that a step, the metadata store or the run's own record raised.
+        folders: where a run writes, beside the folder of temporary files.
+    """
+    if isinstance(error, VocsegError | KeyboardInterrupt) or not retries.is_full(error):
+        return error
+    return FullDiskError(_describe(retries.find_file(error, retries.is_full_link), [*folders, tempfile.gettempdir()]))
+
+
+def _describe(file: str, folders: list[str]) -> str:
+    folder = _existing(file) if file.startswith("/") else min(filter(os.path.isdir, folders), key=_free_bytes)
+    of_quota = _free_bytes(folder) > 64 << 20 and _free_inodes(folder) > 0
+    free = "" if of_quota else f" ({_free_bytes(folder) / 2**20:.1f} MiB and {_free_inodes(folder)} inodes are free)"
+    writing = f" while writing {file}" if file else ""
+    return (
+        f"{os.strerror(errno.ENOSPC)}{writing}: the disk of {folder} is full{free}, or a quota on it is used up. Nothing that "
+        "was published is harmed. Make room there and run the same command again: finished steps are not run again."
+    )
+
+
+def _existing(file: str) -> str:
+    """Returns the nearest folder above a file that is there."""
+    folder = os.path.dirname(file)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _free_bytes(folder: str) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def _free_inodes(folder: str) -> int:
+    return os.statvfs(folder).f_favail

@@ -1,0 +1,187 @@
+"""ML Metadata in a MySQL or MariaDB database that a team shares: its address, its password, and its errors in words.
+
+The client library says nothing about why a connection failed, so what can be told apart is tried here.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+import socket
+import time
+import urllib.parse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from components.errors import VocsegError
+
+if TYPE_CHECKING:
+    from ml_metadata.proto import metadata_store_pb2
+
+PASSWORD = "VOCSEG_METADATA_PASSWORD"
+PASSWORD_FILE = "VOCSEG_METADATA_PASSWORD_FILE"
+_SCHEME = "mysql://"
+_TLS = ("ca", "cert", "key")
+_FORM = f"{_SCHEME}USER@HOST[:PORT]/DATABASE[?ca=FILE&cert=FILE&key=FILE]"
+_REACH_S = 10.0
+_MAKING_TABLES = "concurrent connection to the empty database"
+"""What is said while another machine makes the tables, which takes seconds."""
+_TRIES = 30
+_PAUSE_S = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """Where the store is; no password, so that it may be shown.
+
+    Attributes:
+        user: name of the account.
+        host: name or address; "localhost" would mean a socket of this machine to the client library, and is made 127.0.0.1.
+        port: number, 3306 by default.
+        database: its name.
+        tls: files in PEM: ca (then the server's certificate is verified), cert and key (of the client).
+    """
+
+    user: str
+    host: str
+    port: int
+    database: str
+    tls: tuple[tuple[str, str], ...] = ()
+
+
+def is_address(text: str) -> bool:
+    """Tells an address from the path of an SQLite file."""
+    return text.startswith(_SCHEME)
+
+
+def parse(address: str) -> Server:
+    """Reads an address.
+
+    Raises:
+        VocsegError: it is none, has a password, or names a file that is not there.
+    """
+    wrong = VocsegError(
+        f"--metadata takes {_FORM}. The password comes from {PASSWORD}, or the file that {PASSWORD_FILE} names."
+    )
+    try:
+        parts = urllib.parse.urlsplit(address)
+        port = parts.port or 3306
+    except ValueError:
+        raise wrong from None
+    if parts.password is not None:
+        raise VocsegError(
+            f"--metadata has a password, which others could read in the list of processes. Leave it out, set {PASSWORD} in the "
+            f"environment (or {PASSWORD_FILE}), and change it, since it may have been seen."
+        )
+    query = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
+    database = parts.path.removeprefix("/")
+    if parts.scheme != "mysql" or not (parts.username and parts.hostname) or not re.fullmatch(r"[\w$-]+", database):
+        raise wrong
+    if parts.fragment or any(name not in _TLS for name, _ in query):
+        raise wrong
+    for name, file in query:
+        if not os.path.isfile(file):
+            raise VocsegError(f"--metadata: there is no file {file!r}, which {name}= names.")
+    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
+    return Server(urllib.parse.unquote(parts.username), host, port, database, tuple(query))
+
+
+def connection(address: str, environment: Mapping[str, str] = os.environ) -> "metadata_store_pb2.ConnectionConfig":
+    """Returns the connection, with the password; it must not be printed.
+
+    Raises:
+        VocsegError: see `parse`; or the file with the password cannot be read.
+    """
+    from ml_metadata.proto import metadata_store_pb2
+
+    server = parse(address)
+    config = metadata_store_pb2.ConnectionConfig()
+    config.mysql.user, config.mysql.password = server.user, _password(environment)
+    config.mysql.host, config.mysql.port = server.host, server.port
+    config.mysql.database = server.database
+    for name, file in server.tls:
+        setattr(config.mysql.ssl_options, name, file)
+    if "ca" in dict(server.tls):
+        config.mysql.ssl_options.verify_server_cert = True
+    return config
+
+
+def check(address: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Connects once; the tables are made where there are none.
+
+    Raises:
+        VocsegError: that is not possible; it says why as far as it can be known.
+    """
+    from ml_metadata import MetadataStore, errors
+
+    server, config = parse(address), connection(address, environment)
+    _reach(server)
+    for left in reversed(range(_TRIES)):
+        try:
+            MetadataStore(config)
+            return
+        except (RuntimeError, errors.StatusError) as error:
+            if not left or _MAKING_TABLES not in str(error):
+                raise VocsegError(_explain(server, str(error), bool(config.mysql.password))) from None
+        time.sleep(_PAUSE_S)
+
+
+def run_name(run: str, address: str, folder: str) -> str:
+    """Returns a run's name in the store: two machines that share one may start runs in the same second.
+
+    Args:
+        run: its name in its root.
+        address: of the server; empty: the store is the root's own file.
+        folder: the root's, on this machine.
+    """
+    return f"{run}.{_mark(folder)}" if address else run
+
+
+def is_run_of(name: str, address: str, folder: str) -> bool:
+    """Tells whether `run_name` made a name for this root."""
+    return not address or name.endswith(f".{_mark(folder)}")
+
+
+def _mark(folder: str) -> str:
+    return hashlib.sha256(f"{socket.gethostname()}:{os.path.realpath(folder)}".encode()).hexdigest()[:8]
+
+
+def _password(environment: Mapping[str, str]) -> str:
+    if PASSWORD in environment:
+        return environment[PASSWORD]
+    if file := environment.get(PASSWORD_FILE):
+        try:
+            return pathlib.Path(file).read_text().rstrip("\n")
+        except (OSError, ValueError) as error:
+            raise VocsegError(f"{PASSWORD_FILE}: {file} cannot be read: {getattr(error, 'strerror', error)}.") from None
+    return ""
+
+
+def _reach(server: Server) -> None:
+    """Fails where nothing listens."""
+    try:
+        with socket.create_connection((server.host, server.port), timeout=_REACH_S):
+            pass
+    except OSError as error:
+        raise VocsegError(
+            f"The metadata server {server.host}:{server.port} cannot be reached: {error.strerror or error}. "
+            "Is the address right, and does the server run?"
+        ) from None
+
+
+def _explain(server: Server, text: str, has_password: bool) -> str:
+    who = f"{server.user}@{server.host}:{server.port}"
+    if "to database" in text or "unknown database" in text.lower():
+        return (
+            f"The metadata server knows {server.user}, but lets it neither use nor make the database {server.database}. "
+            f"Make it: CREATE DATABASE {server.database}; GRANT ALL ON {server.database}.* TO '{server.user}'@'%';"
+        )
+    if "mysql_real_connect failed" in text:
+        given = "The password in the environment is another one" if has_password else f"No password was given: set {PASSWORD}"
+        tls = ", the files for TLS do not fit" if server.tls else ", the server wants TLS (?ca=FILE)"
+        return (
+            f"The metadata server refused {who}. {given}, the account does not exist or may not come from this machine{tls}, "
+            "or the account uses another plugin than mysql_native_password."
+        )
+    return f"The metadata server {who} cannot be used: {text[:400]}"

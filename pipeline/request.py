@@ -1,0 +1,105 @@
+"""What a run is asked for, and what of it cannot be: said before anything is made."""
+
+import dataclasses
+import os
+import pathlib
+
+from components.datasets import files, spans
+from components.errors import VocsegError
+from pipeline import cloud, metadata_server
+from pipeline.locations import Locations, locate
+from pipeline_config import PipelineConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a run is asked for, beside its configuration.
+
+    Attributes:
+        root: where outputs go; a folder, or an address in a store.
+        data: the data folder, or None.
+        summary: where a copy of the summary goes, or None.
+        verify: reads all data again, whatever is remembered of it.
+        metadata: address of a metadata server; empty: a file on this machine.
+        runner: where Beam's work is done: local, dataflow or portable.
+        beam: other options of Beam's, each NAME=VALUE or a switch's NAME.
+        wait_s: for how long to wait for another run in the root to end, in seconds.
+    """
+
+    root: str
+    data: str | None = None
+    summary: str | None = None
+    verify: bool = False
+    metadata: str = ""
+    runner: str = "local"
+    beam: tuple[str, ...] = ()
+    wait_s: float = 0
+
+
+def check(request: Request, config: PipelineConfig) -> None:
+    """Fails over what cannot be.
+
+    Raises:
+        VocsegError: see there.
+    """
+    if request.runner == "dataflow":
+        cloud.check(config, request.root, request.data)
+    if request.metadata:
+        metadata_server.parse(request.metadata)
+    check_span(request.data or "", config.data.span)
+    if config.data.spec and config.data.embedded and not request.data:
+        raise VocsegError(f"--spec needs --data: the preset {config.preset} has its own embedded data.")
+    check_paths(request.root, request.data, request.summary)
+
+
+def locations_of(request: Request, config: PipelineConfig) -> Locations:
+    """Returns the folders of a run."""
+    return dataclasses.replace(locate(config, request.root, request.data), metadata_server=request.metadata)
+
+
+def check_span(data: str, span: str) -> None:
+    """Fails over a choice of spans that cannot be, or where there is nothing to choose from.
+
+    Raises:
+        VocsegError: see there.
+    """
+    spans.check_choice(span)
+    if span != "newest" and not spans.has_span(data):
+        raise VocsegError(f"--span {span} needs {{SPAN}} in the path of the data, for instance 'DIR/span-{{SPAN}}'.")
+
+
+def check_folder(data: str) -> None:
+    """Fails over a local data folder in which there cannot be any data.
+
+    Raises:
+        VocsegError: it is a file, does not exist, or is empty.
+    """
+    if os.path.isfile(data):
+        raise VocsegError(f"{data} is a file. Give --data the folder that holds it.")
+    if not os.path.isdir(data):
+        raise VocsegError(f"The data folder {data} does not exist. Give --data a folder that holds the data set.")
+    if not os.listdir(data):
+        raise VocsegError(f"The data folder {data} is empty. Give --data a folder that holds the data set.")
+
+
+def check_paths(root: str, data: str | None, summary_path: str | None) -> None:
+    """Fails at once over a path that would fail later; makes the folders that outputs go to.
+
+    Raises:
+        VocsegError: there is such a path.
+    """
+    if data is not None and not files.is_remote(data) and not spans.has_span(data):
+        check_folder(data)
+    folders = {"--root": pathlib.Path(root)} | ({"--summary": pathlib.Path(summary_path).parent} if summary_path else {})
+    for option, folder in folders.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            usable = os.access(folder, os.W_OK | os.X_OK)
+        except OSError as error:
+            raise VocsegError(f"{option}: the folder {folder} cannot be made: {error.strerror}. Give another one.") from error
+        if not usable:
+            raise VocsegError(f"{option}: the folder {folder} cannot be written to. Give another one.")
+    if summary_path and os.path.isdir(summary_path):
+        raise VocsegError(f"--summary: {summary_path} is a folder; expected a file's path.")
+    if summary_path and os.path.exists(summary_path) and not os.path.isfile(summary_path):
+        raise VocsegError(f"--summary: {summary_path} is no regular file; expected the path of one, or of none yet.")

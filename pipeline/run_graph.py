@@ -1,0 +1,131 @@
+"""The graph of a run, made and walked, with the root's lock held."""
+
+import contextlib
+import functools
+import logging
+import os
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from components.code_digest import code_digest
+from components.datasets import fake_voc
+from pipeline import console, metadata_server, runs
+from pipeline.locations import Locations
+from pipeline.request import Request
+from pipeline_config import PipelineConfig
+
+if TYPE_CHECKING:
+    from ml_metadata.proto import metadata_store_pb2
+
+    from components.datasets.spec import DatasetSpec
+    from pipeline.runners import Step
+
+
+@contextlib.contextmanager
+def no_arguments() -> Iterator[None]:
+    """Hides our command line: TFX parses `sys.argv` with absl, whose flags are not ours."""
+    before = sys.argv
+    sys.argv = before[:1]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def beam_args_of(request: Request, config: PipelineConfig) -> tuple[str, ...]:
+    """Returns the added options as Beam takes them, before anything is written; a plain run is not delayed by an import.
+
+    Raises:
+        VocsegError: Beam has no such option, or it does not go with the runner.
+    """
+    if request.runner == "local" and not request.beam:
+        return ()
+    with console.output_to(pathlib.Path(os.devnull)):  # Beam and TensorFlow talk when they are imported.
+        from pipeline import beam_options, targets
+
+        beam_args = beam_options.parse(request.beam)
+        targets.check_beam_args(request.runner, config, beam_args)
+    return beam_args
+
+
+def run_graph(
+    config: PipelineConfig,
+    locations: Locations,
+    summary: runs.Summary,
+    view: console.RunView,
+    runner: str = "local",
+    beam_args: Sequence[str] = (),
+) -> "dict[str, Step]":
+    """Runs the steps, and notes each in the summary as it ends.
+
+    Args:
+        config: the run.
+        locations: where it reads and writes.
+        summary: gets a row a step.
+        view: is shown what happens.
+        runner: where Beam's work is done.
+        beam_args: other options of Beam's.
+
+    Returns:
+        The steps by name.
+
+    Raises:
+        Exception: whatever a component raised.
+    """
+    view.start("importing TensorFlow and TFX")
+    from components import training_state
+    from pipeline import graph, runners, targets  # Takes seconds, and prints: not before the output is redirected.
+
+    def note(step: "Step") -> None:
+        cost = {"seconds": round(step.seconds, 2), "peak_memory_bytes": runs.take_peak_memory_bytes()}
+        summary.steps.append({"name": step.name, "status": step.status, **cost})
+        if step.name == "Trainer" and step.status != "failed":  # Its artifacts are published.
+            training_state.remove_finished(locations.unfinished)
+        view.end(step.status, step.seconds)
+
+    with view.listening(), no_arguments():
+        locations, spec = _find_data(config, locations, view)
+        target = targets.of_runner(runner, config, locations, summary.run, beam_args)
+        _end_orphans(locations, target.metadata)
+        pipeline = graph.create_pipeline(config, locations, spec, target)
+        retrying = functools.partial(_tell_retry, view)
+        steps = runners.run_local(pipeline, summary.metadata_run, view.start, note, on_retry=retrying)
+    return {step.name: step for step in steps}
+
+
+def _find_data(config: PipelineConfig, locations: Locations, view: console.RunView) -> "tuple[Locations, DatasetSpec]":
+    """Returns the locations with the data's folder, and what is there; writes embedded data."""
+    from pipeline import datasets
+
+    if config.data.embedded and not locations.data:
+        folder = pathlib.Path(locations.work_dir) / f"embedded-{code_digest(fake_voc.__name__)[:8]}"
+        fake_voc.write_fake_voc(folder)
+        locations = locations.with_data(str(folder))
+        named = config.data.official
+    else:
+        named = config.data.spec or ("" if locations.data else config.data.official)
+
+    def tell(text: str) -> None:
+        view.console.print(text, markup=False)
+
+    return locations, datasets.find_spec(named, locations.data, config.data.span, tell, locations.description)
+
+
+def _end_orphans(locations: Locations, connection: "metadata_store_pb2.ConnectionConfig") -> None:
+    """Ends in the metadata what killed runs of this root left open."""
+    from pipeline import orphans
+
+    is_ours = functools.partial(metadata_server.is_run_of, address=locations.metadata_server, folder=locations.here)
+    for orphan in orphans.end_orphans(connection, locations.artifacts_of, is_ours):
+        logging.getLogger(__name__).info("%s of the run %s never ended; its outputs are removed", orphan.component, orphan.run)
+
+
+def _tell_retry(view: console.RunView, name: str, error: BaseException, delay_s: float, number: int) -> None:
+    """Says that a step is tried again, and why."""
+    from pipeline import retries
+
+    logging.getLogger(__name__).warning("%s is tried again in %.1f s", name, delay_s, exc_info=error)
+    told = f"{name}: {retries.explain(error)}, trying again in {delay_s:.0f} s ({number} of {retries.TRIES})"
+    view.console.print(told, markup=False)
