@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from components.code_digest import code_digest
 from components.datasets import fake_voc, files, spans
 from components.errors import VocsegError
 from pipeline import console, runs
-from pipeline.locations import Locations, locate, write_file
+from pipeline.locations import DEFAULT_LOCAL, Locations, local_folder, locate, write_file
 from pipeline_config import PipelineConfig, to_json
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: PipelineConfig, root: str, data: str | None, summary_path: str | None = None, verify: bool = False
+    config: PipelineConfig,
+    root: str,
+    data: str | None,
+    summary_path: str | None = None,
+    verify: bool = False,
+    local: str = DEFAULT_LOCAL,
 ) -> runs.Summary:
     """Runs the pipeline on this machine and prints progress, table, verdict and places.
 
@@ -31,6 +37,7 @@ def run(
         data: the data folder, or None.
         summary_path: where a copy of the summary goes, or None.
         verify: reads all data again, whatever is remembered of it.
+        local: folder on this machine for metadata, locks and logs, where the root is in a store.
 
     Returns:
         The summary; it is in the run's folder too, and there also when the run fails.
@@ -39,11 +46,11 @@ def run(
         VocsegError: something that a user can mend.
         Exception: whatever else a component raised.
     """
-    _check_paths(root, data, summary_path)
+    _check_paths(local_folder(root, local), data, summary_path)
     check_span(data or "", config.data.span)
     if config.data.spec and config.data.embedded and not data:
         raise VocsegError(f"--spec needs --data: the preset {config.preset} has its own embedded data.")
-    locations = locate(config, root, data)
+    locations = locate(config, root, data, local)
     summary, folder = runs.create(locations.runs, locations.pipeline_name)
     (folder / runs.CONFIG_FILE).write_text(to_json(config) + "\n")
     started = time.monotonic()
@@ -51,7 +58,7 @@ def run(
         view = console.RunView(stream)
         view.console.print(f"{locations.pipeline_name}, run {summary.run}; log: {folder / runs.LOG_FILE}", markup=False)
         try:
-            if verify:
+            if verify and not files.is_remote(locations.digests):
                 pathlib.Path(locations.digests).unlink(missing_ok=True)
             _run_steps(config, locations, summary, view)
             summary.status = "succeeded"
@@ -169,10 +176,10 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
         view.end(step.status, step.seconds)
 
     with runners.lock(locations.here), _no_arguments():
+        if files.is_remote(locations.root):
+            _check_store(locations.root)
         if config.data.embedded and not locations.data:
-            folder = pathlib.Path(locations.work_dir) / f"embedded-{code_digest(fake_voc.__name__)[:8]}"
-            fake_voc.write_fake_voc(folder)
-            locations = locations.with_data(str(folder))
+            locations = locations.with_data(_write_embedded(locations.work_dir))
             named = config.data.official
         elif locations.data:
             named = config.data.spec
@@ -188,6 +195,42 @@ def _run_graph(config: PipelineConfig, locations: Locations, summary: runs.Summa
         target = targets.Target(metadata=runners.local_metadata(locations), beam_args=targets.LOCAL_BEAM_ARGS)
         pipeline = graph.create_pipeline(config, locations, spec, target)
         return {step.name: step for step in runners.run_local(pipeline, summary.run, view.start, note)}
+
+
+def _check_store(root: str) -> None:
+    """Fails at once over a store that would fail later.
+
+    Raises:
+        VocsegError: nothing can be written there.
+    """
+    from components import stores
+
+    try:
+        stores.try_writing(root)
+    except OSError as error:
+        raise VocsegError(
+            f"--root: nothing can be written to {root}: {error.strerror or error}. "
+            "Check the address, the bucket, the rights and the network."
+        ) from error
+
+
+def _write_embedded(work_dir: str) -> str:
+    """Writes the embedded data where all who run steps can read it, once; returns its folder."""
+    folder = f"{work_dir}/embedded-{code_digest(fake_voc.__name__)[:8]}"
+    if not files.is_remote(folder):
+        fake_voc.write_fake_voc(folder)
+        return folder
+    from components import stores
+
+    if not stores.is_complete(folder):
+        with tempfile.TemporaryDirectory(prefix="vocseg-embedded-") as scratch:
+            fake_voc.write_fake_voc(scratch)
+            stores.upload(scratch, folder)
+    return folder
+
+
+def _count_unfinished(folder: str) -> int:
+    return len(files.names(folder)) if files.is_folder(folder) else 0
 
 
 def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step]") -> None:
@@ -228,7 +271,7 @@ def _fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step
     data = read_report(data_report)
     summary.listed, summary.generated, summary.quarantined = data.listed, data.generated, len(data.quarantined)
     summary.near_duplicates = len(data.near_duplicates)
-    summary.unfinished = len(os.listdir(locations.unfinished)) if os.path.isdir(locations.unfinished) else 0
+    summary.unfinished = _count_unfinished(locations.unfinished)
     model_run = steps["Trainer"].outputs["model_run"][0].uri
     summary.paths |= {
         "trained": path_utils.serving_model_path(steps["Trainer"].outputs["model"][0].uri),
