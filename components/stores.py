@@ -29,9 +29,7 @@ def names_below(folder: str) -> list[str]:
         OSError: the store cannot be asked.
     """
     with os_errors(folder):
-        found = [
-            join(where[len(folder) :].strip("/"), name) for where, _, names in tf.io.gfile.walk(folder) for name in names
-        ]
+        found = [join(where[len(folder) :].strip("/"), name) for where, _, names in tf.io.gfile.walk(folder) for name in names]
     return sorted(found, key=lambda name: name.split("/"))
 
 

@@ -341,6 +341,7 @@ def _runs(arguments: argparse.Namespace) -> int:
     import rich.console
 
     from pipeline import console, runs
+    from pipeline.locations import local_folder
 
     found = runs.read_all(os.path.join(local_folder(arguments.root, arguments.local), "runs"))
     if not found:
@@ -352,6 +353,7 @@ def _runs(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    from pipeline.locations import local_folder
     from pipeline.report import report
 
     report(arguments.run, local_folder(arguments.root, arguments.local), arguments.output)

@@ -5,8 +5,6 @@ What uses open(), os or pathlib on such an address fails, or leaves a folder cal
 
 import io
 import os
-import pathlib
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,9 +26,8 @@ class RamForTfx(tensorflow_gfile.TensorflowFilesystem):
     SUPPORTED_SCHEMES = (ADDRESS,)
 
 
-@pytest.fixture
-def ram_store(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterator[str]:
-    """An address in it that Beam, TFX and epath know as they know gs://; the working directory is an empty folder."""
+def make_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes Beam (by `RamFileSystem`), TFX and epath know it as they know gs://."""
     registry = filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY
     monkeypatch.setitem(registry._preferred_filesystem_by_scheme, ADDRESS, RamForTfx)
     monkeypatch.setattr(gpath, "_URI_PREFIXES", (*gpath._URI_PREFIXES, ADDRESS))
@@ -40,13 +37,6 @@ def ram_store(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterat
     monkeypatch.setitem(register._URI_PREFIXES_TO_CLS, ADDRESS, type(epath.Path("gs://any")))
     monkeypatch.setattr(tf.io.gfile, "GFile", _open)
     monkeypatch.setattr(tf.io.gfile, "walk", _walk)
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
-    address = f"{ADDRESS}{uuid.uuid4().hex}"
-    yield address
-    assert os.listdir(tmp_path / "cwd") == []
-    if tf.io.gfile.exists(address):
-        tf.io.gfile.rmtree(address)
 
 
 _GFILE = tf.io.gfile.GFile
@@ -126,9 +116,7 @@ class RamFileSystem(filesystem.FileSystem):
         file = _Writing(path) if mode == "wb" else _Reading(_read(path))
         return file if kind == filesystem.CompressionTypes.UNCOMPRESSED else filesystem.CompressedFile(file, kind)
 
-    def create(
-        self, path: str, mime_type: str = "", compression_type: str = filesystem.CompressionTypes.AUTO
-    ) -> Any:
+    def create(self, path: str, mime_type: str = "", compression_type: str = filesystem.CompressionTypes.AUTO) -> Any:
         tf.io.gfile.makedirs(os.path.dirname(path))
         return self._open(path, "wb", compression_type)
 
