@@ -375,7 +375,7 @@ def _refuse_store(arguments: argparse.Namespace, command: str) -> None:
     """Fails where a command that needs pushed models on this machine gets a root in a store."""
     from pipeline.locations import refuse_store
 
-    copy = f"Copy its folder `models` here, DIR/models, and give --root DIR, as by: gcloud storage cp -r {arguments.root}/models DIR"
+    copy = f"Copy its models here, as by `gcloud storage cp -r {arguments.root}/models DIR`, and give --root DIR."
     refuse_store(arguments.root, f"vocseg {command}", copy)
 
 

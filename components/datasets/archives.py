@@ -39,8 +39,8 @@ def find_archives(folder: epath.PathLike, names: Iterable[str]) -> list[epath.Pa
 def extract_listed(archives: Sequence[epath.Path], spec: DatasetSpec, destination: epath.PathLike) -> epath.Path:
     """Extracts the lists of VOC archives and the pictures and masks they name, once.
 
-    The folder appears whole or not at all: members are written beside it, then it is renamed. A store renames file by file: there
-    an object beside the folder, written last, says that it is whole.
+    The folder appears whole or not at all: members are written beside it, then it is renamed. A store renames file by file:
+    there an object beside the folder, written last, says that it is whole.
 
     Args:
         archives: tar files with members <spec.layout.root>/...
