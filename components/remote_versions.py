@@ -1,9 +1,9 @@
 """Pushed versions in a store, as `components.versions` keeps them on a disk: whole versions only, numbers only grow.
 
 A store renames nothing at once and knows no lock. So a version counts once its `saved_model.pb` is there, the file without
-which no server loads a model, and it is written last: after all others, which were compared by digest, and after the record. What a
-killed push left has none, and the next push removes it. One publisher at a time: a run's lock sees to it on one machine; that
-two machines do not run on one root at once is the user's to see to.
+which no server loads a model, and it is written last: after all others, which were compared by digest, and after the record.
+What a killed push left has none, and the next push removes it. One publisher at a time: a run's lock sees to it on one
+machine; that two machines do not run on one root at once is the user's to see to.
 """
 
 import dataclasses
