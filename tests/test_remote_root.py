@@ -19,11 +19,12 @@ PROJECT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(960)
 def test_whole_run_in_a_store(mini_voc: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """Every step reads and writes through TensorFlow, TFX or Beam; what is unchanged is not done again there, either."""
     command = [sys.executable, str(PROJECT / "tests" / "ram_run.py"), str(mini_voc), str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(PROJECT), "CUDA_VISIBLE_DEVICES": "-1"}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert ended.returncode == 0, ended.stderr[-5000:]
     found = json.loads(ended.stdout.splitlines()[-1])
     assert found["touched"] == []
