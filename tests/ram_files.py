@@ -46,8 +46,8 @@ _WALK = tf.io.gfile.walk
 def _walk(top: str) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yields what is there: ram:// lists the files of `assets.extra` in `assets`, too, by names that are none."""
     for where, folders, names in _WALK(top):
-        folders[:] = [name for name in folders if tf.io.gfile.exists(os.path.join(where, name))]
-        yield where, folders, [name for name in names if tf.io.gfile.exists(os.path.join(where, name))]
+        folders[:] = [name for name in folders if not tf.io.gfile.exists(where.rstrip("/") + name)]
+        yield where, folders, [name for name in names if not tf.io.gfile.exists(where.rstrip("/") + name)]
 
 
 def _open(name: Any, mode: str = "r") -> Any:
