@@ -18,6 +18,7 @@ from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.dsl.io import fileio
 
 from components.blessings import BLESSED, MODEL_ID, STATISTICS_ID
+from components.datasets.files import is_remote
 from components.version_records import read_record
 from components.versions import versions
 
@@ -63,13 +64,13 @@ def rolled_back_to(models: str, candidate_uri: str) -> str:
     """Returns the URI of the Model artifact that a rollback made current; empty where the current version is no rollback's.
 
     The candidate's own versions do not count: a rerun with nothing changed finds, after its push, what it found before. Where
-    the rollback's version has been pruned since, the candidate's record still says it.
+    the rollback's version has been pruned since, the candidate's record still says it. In a store there are no rollbacks.
 
     Args:
         models: the folder of pushed versions.
         candidate_uri: of the candidate's Model artifact.
     """
-    for version in reversed(versions(pathlib.Path(models))):
+    for version in [] if is_remote(models) else reversed(versions(pathlib.Path(models))):
         record = read_record(version)
         if record is None or record.model_uri != candidate_uri:
             return record.model_uri if record and record.rolled_back_from else ""

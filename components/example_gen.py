@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import apache_beam as beam
-from etils import epath
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, base_beam_executor, base_driver, executor_spec
 from tfx.dsl.io import fileio
@@ -19,7 +18,7 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from components import features
-from components.datasets import leaks, report
+from components.datasets import files, leaks, report
 from components.datasets.builder import SegmentationBuilder, make_builder, make_download_manager
 from components.datasets.examples import Quarantined
 from components.datasets.generate import generate, same_files
@@ -51,13 +50,13 @@ def _builder_of(properties: Mapping[str, Any]) -> SegmentationBuilder:
 
 def read_report(uri: str) -> report.Report:
     """Returns what a DataReport artifact holds."""
-    return report.from_dict(json.loads((epath.Path(uri) / REPORT_FILE).read_text()))
+    return report.from_dict(json.loads(files.read_bytes(files.join(uri, REPORT_FILE))))
 
 
 def read_quarantine(uri: str) -> list[Quarantined]:
     """Returns the records of a Quarantine artifact."""
-    path = epath.Path(uri) / QUARANTINE_FILE
-    return [Quarantined(**json.loads(line)) for line in path.read_text().splitlines()]
+    lines = files.read_bytes(files.join(uri, QUARANTINE_FILE)).decode().splitlines()
+    return [Quarantined(**json.loads(line)) for line in lines]
 
 
 class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
@@ -117,9 +116,10 @@ def _to_json(quarantined: Quarantined) -> str:
 
 
 def _write_text(artifacts: list[types.Artifact], name: str, text: str) -> None:
-    path = epath.Path(artifact_utils.get_single_uri(artifacts)) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    uri = artifact_utils.get_single_uri(artifacts)
+    fileio.makedirs(uri)
+    with fileio.open(os.path.join(uri, name), "w") as file:
+        file.write(text)
 
 
 def _write_split(split: str, examples: beam.PCollection, uri: str, serialize: Callable[[Any], bytes]) -> None:

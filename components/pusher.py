@@ -1,5 +1,6 @@
-"""Pusher: publishes a blessed model with its card, atomically, to a folder that TensorFlow Serving can watch."""
+"""Pusher: publishes a blessed model with its card, whole or not at all, to a folder that TensorFlow Serving can watch."""
 
+import os
 import pathlib
 
 from tfx import types
@@ -8,12 +9,14 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components import card_files
+from components import card_files, remote_versions
 from components.blessings import BLESSED
 from components.card_files import ModelCard
+from components.datasets.files import is_remote
 from components.evaluation import read_evaluation
+from components.remote_versions import RemotePublication
 from components.version_records import Origin
-from components.versions import publish
+from components.versions import Publication, publish
 
 
 def describe_origin(model: types.Artifact, evaluation: types.Artifact, examples: types.Artifact, code_digest: str) -> Origin:
@@ -55,9 +58,13 @@ def Pusher(
     pushed_model.set_int_custom_property("pushed", int(blessed))
     if blessed:
         origin = describe_origin(model, evaluation, examples, trainer_digest)
-        source = pathlib.Path(path_utils.serving_model_path(model.uri))
-        publication = publish(source, pathlib.Path(destination), origin, card_files.read_files(card.uri))
+        source, extras = path_utils.serving_model_path(model.uri), card_files.read_files(card.uri)
+        publication: Publication | RemotePublication
+        if is_remote(destination):
+            publication = remote_versions.publish(source, destination, origin, extras)
+        else:
+            publication = publish(pathlib.Path(source), pathlib.Path(destination), origin, extras)
         pushed_model.set_string_custom_property("pushed_destination", str(publication.path))
-        pushed_model.set_string_custom_property("pushed_version", publication.path.name)
+        pushed_model.set_string_custom_property("pushed_version", os.path.basename(publication.path))
         pushed_model.set_string_custom_property("model_digest", publication.digest)
         pushed_model.set_int_custom_property("new_version", int(publication.new))

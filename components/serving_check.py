@@ -19,7 +19,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
-from components import features, fresh_process, iou, records, serving_client
+from components import features, fresh_process, iou, records, serving_client, stores
 from components.blessings import BLESSED, MODEL_ID, REASONS
 from components.check_pictures import Picture, read_pictures, with_variants
 from components.evaluation import mask_digest, read_evaluation
@@ -69,7 +69,7 @@ def check_model(folder: str, pictures: Sequence[Picture], class_names: Sequence[
     """Tries a model in a fresh process.
 
     Args:
-        folder: of the SavedModel.
+        folder: of the SavedModel, on this machine.
         pictures: that the Evaluator has scored; it has to answer them and variants of them.
         class_names: that it must have, in the order of the ids.
         config: the budgets.
@@ -224,10 +224,10 @@ def ServingCheck(
         evaluated = read_evaluation(evaluation.uri)
         split = artifact_utils.get_split_uri([examples], evaluated.split)
         pictures = read_pictures(evaluated, records.list_files([f"{split}/*"]), max_megapixels * 1_000_000)
-        folder = path_utils.serving_model_path(model.uri)
         if pictures:  # What was not tried is not refused.
             blessing.set_int_custom_property(MODEL_ID, model.id)
-        result = check_model(folder, pictures, evaluated.class_names, from_json(CheckConfig, check))
+        with stores.fetched(path_utils.serving_model_path(model.uri)) as folder:
+            result = check_model(folder, pictures, evaluated.class_names, from_json(CheckConfig, check))
     else:
         result = Check(servable=False, reasons=(NOT_CHECKED,))
     fileio.makedirs(blessing.uri)

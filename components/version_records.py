@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from components.features import CARD_FILES
@@ -75,22 +76,36 @@ def write_record(destination: pathlib.Path, record: Record) -> None:
     folder = destination / RECORDS
     folder.mkdir(exist_ok=True)
     partial = folder / f".{record.version}.{uuid.uuid4().hex[:8]}"
-    partial.write_text(json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n")
+    partial.write_text(record_json(record))
     flush(partial)
     os.replace(partial, folder / f"{record.version}.json")
     flush(folder)
 
 
+def record_json(record: Record) -> str:
+    """Returns the text of a record's file."""
+    return json.dumps(dataclasses.asdict(record), indent=1, allow_nan=False) + "\n"
+
+
 def read_record(version: pathlib.Path) -> Record | None:
     """Returns a version's record; None where there is none that can be read: what is published does not depend on it."""
     try:
-        values = json.loads((version.parent / RECORDS / f"{version.name}.json").read_bytes())
+        content = (version.parent / RECORDS / f"{version.name}.json").read_bytes()
+    except OSError:
+        return None
+    return parse_record(content, version.name)
+
+
+def parse_record(content: bytes, version: str) -> Record | None:
+    """Returns the record that a file holds; None where it is damaged or another version's."""
+    try:
+        values = json.loads(content)
         known = {field.name for field in dataclasses.fields(Record)}
         record = Record(**{name: value for name, value in values.items() if name in known})
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     sound = all(_is_sound(name, value) for name, value in dataclasses.asdict(record).items())
-    return record if sound and record.version == version.name else None
+    return record if sound and record.version == version else None
 
 
 def _is_sound(name: str, value: Any) -> bool:
@@ -114,13 +129,19 @@ def seal(folder: pathlib.Path, digest: str) -> str:
 
 def tree_digest(folder: pathlib.Path) -> str:
     """Returns a SHA-256 over the names and the bytes of all files below a folder, a model's card left out."""
-    digest = hashlib.sha256()
+    hashes = {}
     for path in _files(folder):
-        if path.relative_to(folder).as_posix() in CARD_FILES:
-            continue
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+        if (name := path.relative_to(folder).as_posix()) not in CARD_FILES:
+            with path.open("rb") as file:
+                hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest_of_files(hashes)
+
+
+def digest_of_files(hashes: Mapping[str, str]) -> str:
+    """Returns a SHA-256 over the names of files and the SHA-256 of each, sorted folder by folder."""
+    digest = hashlib.sha256()
+    for name in sorted(hashes, key=lambda name: name.split("/")):
+        digest.update(f"{name} {hashes[name]}\n".encode())
     return digest.hexdigest()
 
 

@@ -102,12 +102,14 @@ def _parser() -> argparse.ArgumentParser:
 
     runs = commands.add_parser("runs", help="list earlier runs")
     _add_root(runs)
+    _add_local(runs)
     _finish(runs, _runs)
 
     report = commands.add_parser("report", help="write one HTML file about a run: verdict, scores, pictures, lineage")
     report.add_argument("run", metavar="RUN", nargs="?", help="its name (default: the newest that has an evaluation)")
     report.add_argument("--output", metavar="FILE", help="the HTML (default: report.html in the run's folder)")
     _add_root(report)
+    _add_local(report)
     _finish(report, _report)
 
     data = commands.add_parser("data", help="check a data set, describe it, draw it")
@@ -186,6 +188,7 @@ def _add_run_arguments(run: argparse.ArgumentParser) -> None:
     run.add_argument("--metadata", metavar="ADDRESS", default="", help="a shared store: mysql://USER@HOST:PORT/DATABASE")
     _add_runner_arguments(run)
     _add_root(run)
+    _add_local(run)
 
 
 def _positive(text: str) -> int:
@@ -275,6 +278,15 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", metavar="DIR", default=DEFAULT_ROOT, help="where outputs lie (default: %(default)s)")
 
 
+def _add_local(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--local",
+        metavar="DIR",
+        default=DEFAULT_ROOT,
+        help="where metadata, locks and logs lie if the root is in a store, as gs://... (default: %(default)s)",
+    )
+
+
 def _finish(parser: argparse.ArgumentParser, function: Callable[[argparse.Namespace], int]) -> None:
     parser.add_argument("--debug", action="store_true", help="print a traceback with an error")
     parser.set_defaults(function=function)
@@ -346,6 +358,7 @@ def _request(arguments: argparse.Namespace, wait_s: float = 0) -> "Request":
         data=arguments.data,
         summary=arguments.summary,
         verify=arguments.verify,
+        local=arguments.local,
         metadata=arguments.metadata,
         runner=arguments.runner,
         beam=tuple(arguments.beam),
@@ -371,7 +384,7 @@ def _cloud_config(arguments: argparse.Namespace) -> pipeline_config.PipelineConf
     from pipeline import cloud
 
     config = _effective_config(arguments)
-    cloud.check(config, arguments.root, arguments.data)
+    cloud.check(config, arguments.root, arguments.data, cloud.embedded_problems(config, arguments.data))
     quiet_tfx()
     return config
 
@@ -473,6 +486,7 @@ def _model(arguments: argparse.Namespace) -> int:
 
 
 def _models(arguments: argparse.Namespace) -> int:
+    _refuse_store(arguments, "models")
     from pipeline import models
 
     models.show(arguments.root, arguments.pipeline, arguments.json)
@@ -480,6 +494,7 @@ def _models(arguments: argparse.Namespace) -> int:
 
 
 def _models_rollback(arguments: argparse.Namespace) -> int:
+    _refuse_store(arguments, "models")
     _refuse_json(arguments)
     from pipeline import models
 
@@ -488,6 +503,7 @@ def _models_rollback(arguments: argparse.Namespace) -> int:
 
 
 def _models_prune(arguments: argparse.Namespace) -> int:
+    _refuse_store(arguments, "models")
     _refuse_json(arguments)
     from pipeline import models
 
@@ -504,8 +520,9 @@ def _runs(arguments: argparse.Namespace) -> int:
     import rich.console
 
     from pipeline import console, runs
+    from pipeline.locations import local_folder
 
-    found = runs.read_all(os.path.join(arguments.root, "runs"))
+    found = runs.read_all(os.path.join(local_folder(arguments.root, arguments.local), "runs"))
     if not found:
         print(f"There are no runs in {arguments.root}. `vocseg run` makes one; --root says where.")
         return 0
@@ -515,9 +532,10 @@ def _runs(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    from pipeline.locations import local_folder
     from pipeline.report import report
 
-    report(arguments.run, arguments.root, arguments.output)
+    report(arguments.run, local_folder(arguments.root, arguments.local), arguments.output)
     return 0
 
 
@@ -526,11 +544,23 @@ def _predict(arguments: argparse.Namespace) -> int:
         raise VocsegError(f"--min-area takes a number of pixels, 0 or more; got {arguments.min_area}.")
     from pipeline.predict import Options, predict
 
+    if arguments.model is None:
+        _refuse_store(arguments, "predict")
     options = Options(json=arguments.json, min_area_px=arguments.min_area, tta=arguments.tta, tile=arguments.tile)
     return predict(arguments.model, arguments.images, arguments.out, arguments.root, options)
 
 
+def _refuse_store(arguments: argparse.Namespace, command: str) -> None:
+    """Fails where a command that needs pushed models on this machine gets a root in a store."""
+    from pipeline.locations import refuse_store
+
+    copy = f"Copy its models here, as by `gcloud storage cp -r {arguments.root}/models DIR`, and give --root DIR."
+    refuse_store(arguments.root, f"vocseg {command}", copy)
+
+
 def _serve(arguments: argparse.Namespace) -> int:
+    if arguments.model is None:
+        _refuse_store(arguments, "serve")
     from pipeline.serve import serve
 
     chosen = (arguments.model, arguments.root, arguments.pipeline)

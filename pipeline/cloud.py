@@ -45,11 +45,14 @@ def problems(config: PipelineConfig, root: str, data: str | None) -> list[str]:
         )
     elif data and (why := address_problem(data)):
         found.append(f"--data must be a folder in a bucket, as gs://BUCKET/PATH; got {data!r}: {why}.")
-    elif not data and config.data.embedded:
-        found.append(
-            f"The embedded data of {config.preset} is on this machine, where no worker can read it: give --data gs://..."
-        )
     return found
+
+
+def embedded_problems(config: PipelineConfig, data: str | None) -> list[str]:
+    """Returns what is wrong with embedded data where no step runs on this machine, which would write it to the root."""
+    if data or not config.data.embedded:
+        return []
+    return [f"The embedded data of {config.preset} is written by `vocseg run`, which does not run there: give --data gs://..."]
 
 
 def address_problem(address: str) -> str:

@@ -19,6 +19,7 @@ import rich.progress
 import rich.table
 import rich.text
 
+from components.datasets.files import is_remote
 from components.errors import VocsegError
 from components.progress import LOGGER, Progress
 from components.versions import versions
@@ -266,6 +267,8 @@ def _model_line(summary: Summary) -> str:
     if not summary.pushed:
         return "not pushed"
     path = summary.pushed["path"]
+    if is_remote(path):
+        return path if summary.pushed["new"] else f"{path} (pushed by an earlier run)"
     if not os.path.isdir(path):
         return f"{path} (pushed by an earlier run, and removed since)"
     if summary.pushed["new"]:

@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
+from components.datasets import files
 from pipeline import runs
 from pipeline.locations import Locations
 
@@ -48,7 +49,7 @@ def fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step]
     data = read_report(data_report)
     summary.listed, summary.generated, summary.quarantined = data.listed, data.generated, len(data.quarantined)
     summary.near_duplicates = len(data.near_duplicates)
-    summary.unfinished = len(os.listdir(locations.unfinished)) if os.path.isdir(locations.unfinished) else 0
+    summary.unfinished = _count(locations.unfinished)
     model_run = steps["Trainer"].outputs["model_run"][0].uri
     start = base_model.read_start(model_run)
     summary.start = {"base": start.base, "refusal": start.refusal}
@@ -67,3 +68,7 @@ def fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step]
     }
     if summary.unfinished:
         summary.paths["unfinished"] = locations.unfinished
+
+
+def _count(folder: str) -> int:
+    return len(files.names(folder)) if files.is_folder(folder) else 0

@@ -13,6 +13,9 @@ from components.datasets.files import is_remote
 from components.errors import VocsegError
 from pipeline_config import PipelineConfig
 
+DEFAULT_LOCAL = "output"
+"""Below it lie the records of roots in stores."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Locations:
@@ -22,7 +25,7 @@ class Locations:
         root: what the steps write lies below it; a folder, or an address in a store (gs://...).
         pipeline_name: preset and data set; models are compared only within one pipeline.
         data: the data folder, which may be a pattern of spans or remote, or "" for the official download.
-        local: folder on this machine for what a store cannot hold (metadata, locks, logs); empty: the root.
+        local: folder on this machine for what a store cannot hold (metadata, locks, logs), see `local_folder`; empty: the root.
         metadata_server: address of a shared metadata store, without its password; empty: a file of the root.
     """
 
@@ -77,7 +80,7 @@ class Locations:
 
     @property
     def digests(self) -> str:
-        """What is remembered of the data's files."""
+        """What is remembered of the data's files; nothing where the root is a store's."""
         return os.path.join(self.work_dir, DIGESTS_FILE)
 
     @property
@@ -98,14 +101,42 @@ def locate(
         config: the run.
         root: where outputs go; a folder, or an address in a store.
         data: the data folder, or None.
-        local: where a store's root has metadata, locks and logs.
+        local: below which a store's root has metadata, locks and logs.
     """
     root = _absolute_root(os.fspath(root))
     folder = _absolute(os.fspath(data)) if data else ""
     official = "embedded" if config.data.embedded else config.data.official
     name = config.data.name or (_folder_name(folder) if folder else official)
-    here = str(pathlib.Path(local).absolute()) if is_remote(root) and local else ""
+    here = local_folder(root, local) if is_remote(root) and local else ""
     return Locations(root=root, pipeline_name=f"{config.preset}.{name}", data=folder, local=here)
+
+
+def local_folder(root: str | os.PathLike, local: str | os.PathLike) -> str:
+    """Returns the folder on this machine where a root's runs, metadata and logs lie.
+
+    Each store's root has one of its own below `local`: what one root has made must not pass for made in another.
+
+    Args:
+        root: a folder, which is the answer itself, or an address in a store.
+        local: where the records of stores' roots lie.
+    """
+    root = _absolute_root(os.fspath(root))
+    return str(pathlib.Path(local).absolute() / "stores" / _folder_name(root)) if is_remote(root) else root
+
+
+def refuse_store(root: str | os.PathLike, what: str, instead: str) -> None:
+    """Fails where a command that needs a folder on this machine gets a root in a store.
+
+    Args:
+        root: that was given.
+        what: the command needs it for, as in "vocseg serve".
+        instead: what to do, as a sentence.
+
+    Raises:
+        VocsegError: the root is in a store.
+    """
+    if is_remote(os.fspath(root)):
+        raise VocsegError(f"{what} needs a folder on this machine, and {root} is in a store. {instead}")
 
 
 def _absolute_root(root: str) -> str:

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from components.datasets import files
 from components.errors import VocsegError
 from pipeline import console, lineage, metadata_server, report_page, report_pictures, runs
 from pipeline.locations import check_writable, write_output
@@ -87,7 +88,7 @@ def has_evaluation(summary: runs.Summary) -> bool:
     from components.evaluation import EVALUATION_FILE
 
     folder = summary.paths.get("evaluation")
-    return bool(folder) and os.path.isfile(os.path.join(str(folder), EVALUATION_FILE))
+    return bool(folder) and files.exists(os.path.join(str(folder), EVALUATION_FILE))
 
 
 def gather(summary: runs.Summary, folder: str) -> report_page.Content:
@@ -146,7 +147,7 @@ def _read_evaluation(summary: runs.Summary) -> "Evaluation":
         why = f": it {summary.status}" + (f" ({summary.error})" if summary.error else "")
         raise VocsegError(f"The run {summary.run} has no evaluation to report{why}. Run it again.")
     path = os.path.join(folder, EVALUATION_FILE)
-    if not os.path.isfile(path):
+    if not files.exists(path):
         raise VocsegError(f"The run {summary.run} has no evaluation to report: there is no {path}. Run it again.")
     try:
         return read_evaluation(folder)
@@ -163,11 +164,11 @@ def _read_config(path: str) -> dict[str, dict[str, Any]]:
 
 def read_history(path: str) -> list[dict[str, float]]:
     """Returns the table of epochs, numbers by column; an empty cell is left out."""
-    with open(path, newline="") as file:
-        return [{name: float(value) for name, value in row.items() if name and value} for row in csv.DictReader(file)]
+    lines = files.read_bytes(path).decode().splitlines()
+    return [{name: float(value) for name, value in row.items() if name and value} for row in csv.DictReader(lines)]
 
 
 def _read_data_report(path: str) -> "Report":
     from components.datasets import report as data_report
 
-    return data_report.from_dict(json.loads(pathlib.Path(path).read_text()))
+    return data_report.from_dict(json.loads(files.read_bytes(path)))

@@ -152,13 +152,15 @@ def draw_all(chosen: Mapping[str, "Sequence[ImageScore]"], examples: str, split:
     Raises:
         VocsegError: model or records are gone.
     """
+    from components import stores
     from components.prediction import Model
 
     try:
         pairs = read_pairs(examples, split, (score.filename for group in chosen.values() for score in group))
     except FileNotFoundError as error:
         raise VocsegError(f"The pictures are gone: {error}") from error
-    model = Model(pathlib.Path(trained))
+    with stores.fetched(trained) as folder:
+        model = Model(pathlib.Path(folder))
     answers = dict(zip(pairs, model.predict([encoded for encoded, _ in pairs.values()]), strict=True)) if pairs else {}
     groups = {
         name: tuple(

@@ -7,7 +7,7 @@ import pathlib
 from components.datasets import files, spans
 from components.errors import VocsegError
 from pipeline import cloud, metadata_server
-from pipeline.locations import Locations, locate
+from pipeline.locations import DEFAULT_LOCAL, Locations, local_folder, locate
 from pipeline_config import PipelineConfig
 
 
@@ -18,6 +18,7 @@ class Request:
     Attributes:
         root: where outputs go; a folder, or an address in a store.
         data: the data folder, or None.
+        local: below which lie metadata, locks and logs, where the root is in a store.
         summary: where a copy of the summary goes, or None.
         verify: reads all data again, whatever is remembered of it.
         metadata: address of a metadata server; empty: a file on this machine.
@@ -28,6 +29,7 @@ class Request:
 
     root: str
     data: str | None = None
+    local: str = DEFAULT_LOCAL
     summary: str | None = None
     verify: bool = False
     metadata: str = ""
@@ -49,12 +51,12 @@ def check(request: Request, config: PipelineConfig) -> None:
     check_span(request.data or "", config.data.span)
     if config.data.spec and config.data.embedded and not request.data:
         raise VocsegError(f"--spec needs --data: the preset {config.preset} has its own embedded data.")
-    check_paths(request.root, request.data, request.summary)
+    check_paths(local_folder(request.root, request.local), request.data, request.summary)
 
 
 def locations_of(request: Request, config: PipelineConfig) -> Locations:
     """Returns the folders of a run."""
-    return dataclasses.replace(locate(config, request.root, request.data), metadata_server=request.metadata)
+    return dataclasses.replace(locate(config, request.root, request.data, request.local), metadata_server=request.metadata)
 
 
 def check_span(data: str, span: str) -> None:

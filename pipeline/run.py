@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
+from components.datasets.files import is_remote
 from pipeline import console, full_disk, locks, metadata_server, runs
 from pipeline.findings import fill_in
 from pipeline.locations import Locations, write_file
@@ -52,7 +53,7 @@ def _run_recorded(config: PipelineConfig, request: Request, locations: Locations
         view = console.RunView(stream)
         view.console.print(f"{locations.pipeline_name}, run {summary.run}; log: {folder / runs.LOG_FILE}", markup=False)
         try:
-            if request.verify:
+            if request.verify and not is_remote(locations.digests):
                 pathlib.Path(locations.digests).unlink(missing_ok=True)
             fill_in(summary, locations, run_graph(config, locations, summary, view, request.runner, beam_args))
             summary.status = "succeeded"

@@ -6,11 +6,13 @@ import logging
 import os
 import pathlib
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from components.code_digest import code_digest
-from components.datasets import fake_voc
+from components.datasets import fake_voc, files
+from components.errors import VocsegError
 from pipeline import console, metadata_server, runs
 from pipeline.locations import Locations
 from pipeline.request import Request
@@ -86,6 +88,8 @@ def run_graph(
         view.end(step.status, step.seconds)
 
     with view.listening(), no_arguments():
+        if files.is_remote(locations.root):
+            _check_store(locations.root)
         locations, spec = _find_data(config, locations, view)
         target = targets.of_runner(runner, config, locations, summary.run, beam_args)
         _end_orphans(locations, target.metadata)
@@ -100,9 +104,7 @@ def _find_data(config: PipelineConfig, locations: Locations, view: console.RunVi
     from pipeline import datasets
 
     if config.data.embedded and not locations.data:
-        folder = pathlib.Path(locations.work_dir) / f"embedded-{code_digest(fake_voc.__name__)[:8]}"
-        fake_voc.write_fake_voc(folder)
-        locations = locations.with_data(str(folder))
+        locations = locations.with_data(_write_embedded(locations.work_dir))
         named = config.data.official
     else:
         named = config.data.spec or ("" if locations.data else config.data.official)
@@ -111,6 +113,38 @@ def _find_data(config: PipelineConfig, locations: Locations, view: console.RunVi
         view.console.print(text, markup=False)
 
     return locations, datasets.find_spec(named, locations.data, config.data.span, tell, locations.description)
+
+
+def _check_store(root: str) -> None:
+    """Fails at once over a store that would fail later.
+
+    Raises:
+        VocsegError: nothing can be written there.
+    """
+    from components import stores
+
+    try:
+        stores.try_writing(root)
+    except OSError as error:
+        raise VocsegError(
+            f"--root: nothing can be written to {root}: {error.strerror or error}. "
+            "Check the address, the bucket, the rights and the network."
+        ) from error
+
+
+def _write_embedded(work_dir: str) -> str:
+    """Writes the embedded data where all who run steps can read it, once; returns its folder."""
+    folder = f"{work_dir}/embedded-{code_digest(fake_voc.__name__)[:8]}"
+    if not files.is_remote(folder):
+        fake_voc.write_fake_voc(folder)
+        return folder
+    from components import stores
+
+    if not stores.is_complete(folder):
+        with tempfile.TemporaryDirectory(prefix="vocseg-embedded-") as scratch:
+            fake_voc.write_fake_voc(scratch)
+            stores.upload(scratch, folder)
+    return folder
 
 
 def _end_orphans(locations: Locations, connection: "metadata_store_pb2.ConnectionConfig") -> None:

@@ -3,6 +3,8 @@
 import collections
 import os
 import pathlib
+import uuid
+from collections.abc import Iterator
 
 import pytest
 
@@ -30,6 +32,21 @@ def mini_voc(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("mini_voc")
     write_fake_voc(folder, split_sizes={"train": 24, "val": 21, "test": 21})
     return folder
+
+
+@pytest.fixture
+def ram_store(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterator[str]:
+    """An address in TensorFlow's memory, which stands for a store such as gs://; nothing may take it for a local path."""
+    import ram_files  # Slow: TensorFlow, Beam and TFX.
+
+    ram_files.make_known(monkeypatch)
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    address = f"{ram_files.ADDRESS}{uuid.uuid4().hex}"
+    yield address
+    assert os.listdir(tmp_path / "cwd") == []
+    if ram_files.tf.io.gfile.exists(address):
+        ram_files.tf.io.gfile.rmtree(address)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

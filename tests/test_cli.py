@@ -20,7 +20,7 @@ import pipeline_config
 from components import features, predicted_files, serving
 from components.errors import VocsegError
 from components.models import registry
-from pipeline import cli, run, runs
+from pipeline import cli, request, runs
 from pipeline.cli import main
 from pipeline.runs import Summary
 from pipeline_config import ServingConfig, TransformConfig, preset
@@ -222,7 +222,7 @@ def test_summary_that_is_no_regular_file_is_refused(tmp_path: pathlib.Path, kind
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "device").symlink_to("/dev/null")
     with pytest.raises(VocsegError, match="--summary"):
-        run._check_paths("root", None, kind)
+        request.check_paths("root", None, kind)
 
 
 def test_folder_without_right_to_write_is_named(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -781,8 +781,9 @@ def test_setting_of_a_runner_that_cannot_be_is_told_and_nothing_is_written(
 
 
 def test_runner_and_options_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, object] = {}
-    monkeypatch.setattr("pipeline.run.run", lambda *args, **given: seen.update(given, config=args[0]))
+    seen = []
+    monkeypatch.setattr("pipeline.run.run", lambda *given: seen.extend(given))
     assert main(["run", "--runner", "dataflow", *COMPLETE, "--beam", "num_workers=2"]) == 0
-    assert (seen["runner"], seen["beam"]) == ("dataflow", ["num_workers=2"])
-    assert seen["config"].cloud.project == "pictures-1"  # type: ignore[attr-defined]
+    config, asked = seen
+    assert (asked.runner, asked.beam) == ("dataflow", ("num_workers=2",))
+    assert config.cloud.project == "pictures-1"

@@ -96,7 +96,8 @@ def test_complete_settings_pass(data: str | None) -> None:
 
 def test_all_that_is_missing_or_wrong_is_named_at_once() -> None:
     with pytest.raises(CloudError) as error:
-        cloud.check(_config("mini"), "output", None, ["The moon is full."])
+        further = cloud.embedded_problems(_config("mini"), None)
+        cloud.check(_config("mini"), "output", None, [*further, "The moon is full."])
     lines = str(error.value).splitlines()
     assert lines[0].startswith("Nothing was submitted")
     words = [

@@ -522,6 +522,8 @@ CODE = {
     "components.pusher": {"Pusher"},
     "components.versions": {"Pusher"},
     "components.version_records": {"Pusher"},
+    "components.remote_versions": {"Pusher"},
+    "components.stores": {"ServingCheck", "Pusher"},
     "components.card_files": {"ModelCardGen", "Pusher"},
     "components.model_card": {"ModelCardGen"},
     "components.model_card_page": {"ModelCardGen"},

@@ -16,6 +16,7 @@ from components.datasets.fake_voc import write_fake_voc
 from components.errors import VocsegError
 from pipeline import locks, prune
 from pipeline import retrain as retraining
+from pipeline.request import Request
 from pipeline.retrain import Options, judge
 from pipeline_config import preset
 
@@ -201,18 +202,19 @@ def _outcome(
     capfd: pytest.CaptureFixture[str],
     root: pathlib.Path,
     ended: dict[str, Any] | BaseException,
+    summary: str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Retrains with a run that ends as is said; returns the line of JSON with the exit code and what was said beside."""
 
-    def fake(config: Any, root: str, data: str | None, path: str, verify: bool, wait_s: float) -> None:
+    def fake(config: Any, request: Request) -> None:
         print("a table")
         if isinstance(ended, BaseException):
             raise ended
-        pathlib.Path(path).write_text(json.dumps(ended))
+        pathlib.Path(request.summary or "").write_text(json.dumps(ended))
 
     monkeypatch.setattr(retraining.run, "run", fake)
-    code = retraining.retrain(lambda: preset("mini"), Options(root=str(root), **options))
+    code = retraining.retrain(lambda: preset("mini"), Options(request=Request(root=str(root), summary=summary), **options))
     out, err = capfd.readouterr()
     [line] = out.splitlines()
     assert "a table" in err

@@ -339,7 +339,7 @@ class _Terminal:
 
 def _refused_run(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Sequence[str]:
     """Returns what a refused run writes to a terminal."""
-    from pipeline import console, datasets, run, runs
+    from pipeline import console, datasets, run_graph, runs
     from pipeline.locations import locate
     from pipeline_config import preset
 
@@ -357,7 +357,7 @@ def _refused_run(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Sequenc
     monkeypatch.setattr(datasets, "find_spec", refuse)
     try:
         with pytest.raises(VocsegError, match="There is no data"):
-            run._run_steps(config, locate(config, root, None), runs.Summary(run="r", pipeline="p"), view)
+            run_graph.run_graph(config, locate(config, root, None), runs.Summary(run="r", pipeline="p"), view)
         return terminal.text
     finally:
         view._stop()

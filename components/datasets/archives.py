@@ -39,12 +39,13 @@ def find_archives(folder: epath.PathLike, names: Iterable[str]) -> list[epath.Pa
 def extract_listed(archives: Sequence[epath.Path], spec: DatasetSpec, destination: epath.PathLike) -> epath.Path:
     """Extracts the lists of VOC archives and the pictures and masks they name, once.
 
-    The folder appears whole or not at all: members are written beside it, then it is renamed.
+    The folder appears whole or not at all: members are written beside it, then it is renamed. A store renames file by file:
+    there an object beside the folder, written last, says that it is whole.
 
     Args:
         archives: tar files with members <spec.layout.root>/...
         spec: the data set; its splits are lists of ids.
-        destination: where the root goes; if it exists, nothing is read.
+        destination: where the root goes; if it is there, nothing is read.
 
     Returns:
         The destination.
@@ -54,7 +55,13 @@ def extract_listed(archives: Sequence[epath.Path], spec: DatasetSpec, destinatio
             one with "..", a link, or a listed file of more than `MAX_MEMBER_BYTES`.
     """
     destination = epath.Path(destination)
-    if not destination.exists():
+    if files.is_remote(os.fspath(destination)):
+        complete = destination.parent / f"{destination.name}.complete"
+        if not complete.exists():
+            for archive in archives:
+                _extract_archive(archive, spec, destination)
+            complete.write_text("")
+    elif not destination.exists():
         partial = destination.parent / f".{destination.name}.{uuid.uuid4().hex[:8]}"
         try:
             for archive in archives:

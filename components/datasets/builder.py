@@ -33,12 +33,13 @@ def make_builder(spec: DatasetSpec, source: str, span: str, work_dir: str) -> "S
         spec: the description.
         source: the data folder or pattern of spans, or empty for the official download.
         span: which spans are meant.
-        work_dir: for downloads and remembered digests.
+        work_dir: for downloads and, on this machine, remembered digests.
     """
     name = registry.builder_of(spec)
     importlib.import_module(registry.module_of(name))
     custom = {"spec": spec} if name == registry.CUSTOM else {}
-    digests = os.path.join(work_dir, DIGESTS_FILE)
+    # A database needs a disk; of a store's objects nothing need be remembered.
+    digests = None if files.is_remote(work_dir) else os.path.join(work_dir, DIGESTS_FILE)
     return tfds.builder(name, source=source or None, span=span, digests=digests, data_dir=work_dir, **custom)
 
 

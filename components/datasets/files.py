@@ -26,7 +26,7 @@ def printable(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _os_errors(path: str) -> Iterator[None]:
+def os_errors(path: str) -> Iterator[None]:
     """Raises TensorFlow's errors as Python's, those without a counterpart as OSError with the store's message."""
     import tensorflow as tf
 
@@ -100,7 +100,7 @@ def read_bytes(path: str) -> bytes:
     import tensorflow as tf
 
     try:
-        with _os_errors(path), tf.io.gfile.GFile(path, "rb") as file:
+        with os_errors(path), tf.io.gfile.GFile(path, "rb") as file:
             _refuse_large(path, file.size())
             return file.read()
     except OSError as error:
@@ -119,7 +119,7 @@ def exists(path: str) -> bool:
         return os.path.exists(path)
     import tensorflow as tf
 
-    with _os_errors(path):
+    with os_errors(path):
         return tf.io.gfile.exists(path)
 
 
@@ -143,7 +143,7 @@ def names(folder: str) -> list[str]:
     import tensorflow as tf
 
     try:
-        with _os_errors(folder):
+        with os_errors(folder):
             return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(folder))  # gs:// ends folders with a slash.
     except FileNotFoundError as error:
         if exists(folder):
@@ -163,7 +163,7 @@ def files_below(folder: str) -> Iterator[str]:
     if is_remote(folder):
         import tensorflow as tf
 
-        guard, walk = _os_errors(folder), tf.io.gfile.walk(folder)
+        guard, walk = os_errors(folder), tf.io.gfile.walk(folder)
     else:
         walk = os.walk(folder, onerror=_raise_unless_missing)
     with guard:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
-from etils import epath
+import tensorflow as tf
 
 from components.datasets import leaks, near_duplicates
 from components.datasets.examples import EncodeExamples, Quarantined
@@ -71,7 +71,7 @@ def _generate(
     folder: str,
     write: Write,
 ) -> Report:
-    epath.Path(folder).mkdir(parents=True, exist_ok=True)
+    tf.io.gfile.makedirs(folder)
     with make_pipeline() as pipeline:
         outputs = collections.defaultdict(list)
         for split, listed in without(pairs, drop).items():
@@ -104,7 +104,7 @@ def _generate(
 
 def _write_manifest(path: str, pairs: Sequence[Pair]) -> str:
     """Lists the pairs in a file: a job's description has no room for millions."""
-    with epath.Path(path).open("w") as file:
+    with tf.io.gfile.GFile(path, "w") as file:
         for pair in pairs:
             file.write(json.dumps(dataclasses.astuple(pair)) + "\n")
     return path
@@ -129,8 +129,8 @@ def _write_lines(collection: beam.PCollection, folder: str, name: str) -> None:
 
 
 def _read_lines(folder: str, name: str) -> list[Any]:
-    text = (epath.Path(folder) / f"{name}.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
+    with tf.io.gfile.GFile(os.path.join(folder, f"{name}.jsonl")) as file:
+        return [json.loads(line) for line in file]
 
 
 def _all_leaks(by_path: Sequence[leaks.Leak], by_pixels: Sequence[Mapping[str, Any]]) -> list[leaks.Leak]:
