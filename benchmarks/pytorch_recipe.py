@@ -45,6 +45,7 @@ ONLY = {
     "train.balance_classes": False,
     "train.patience": 0,
     "train.dropout_rise": 0,
+    "train.warm_start": False,
 }
 """What a recipe must have: there is nothing else here."""
 

@@ -183,6 +183,7 @@ def test_what_is_written_is_read_back(tmp_path: pathlib.Path) -> None:
         "peak_memory_bytes": 2**33,
         "error": "no",
         "metadata_run": "1.abc",
+        "start": {"base": "/m/0", "refusal": ""},
     }
     assert set(values) | {"run", "pipeline"} == {field.name for field in dataclasses.fields(Summary)}
     _write(tmp_path, "r", **values)
