@@ -222,6 +222,38 @@ def test_only_several_hosts_can_lose_touch() -> None:
         raise error
 
 
+@pytest.mark.parametrize(
+    ("message", "lost"),
+    [("Collective ops is aborted by: peer is down", True), ("Blas GEMM launch failed", False)],
+)
+def test_internal_error_is_a_loss_only_if_it_says_so(message: str, lost: bool) -> None:
+    team = Hosts(strategy=tf.distribute.get_strategy(), index=1, count=2)
+    with pytest.raises(TrainingError if lost else tf.errors.InternalError, match=message), hosts.advice_on_loss(team):
+        raise tf.errors.InternalError(None, None, message)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 20])
+def test_broadcast_goes_in_pieces(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(hosts, "_PIECE_BYTES", 8)
+    sent: list[np.ndarray] = []
+    content = bytes(range(1, size + 1))
+
+    def keep(team: Hosts, words: np.ndarray) -> np.ndarray:
+        sent.append(words)
+        return words
+
+    monkeypatch.setattr(Hosts, "_sum", keep)
+    chief = Hosts(strategy=tf.distribute.get_strategy(), index=0, count=2)
+    assert chief.broadcast(content) == content
+    of_chief = list(sent)
+    sent.clear()
+    # Another host adds nothing but zeros, of the same shapes.
+    monkeypatch.setattr(Hosts, "_sum", lambda team, words: keep(team, words) + of_chief[len(sent) - 1])
+    assert dataclasses.replace(chief, index=1).broadcast(b"own, of no matter") == content
+    assert [words.shape for words in sent] == [words.shape for words in of_chief] and not any(map(np.any, sent))
+    assert max((words.nbytes for words in sent), default=0) <= 8
+
+
 # Trainings.
 
 
@@ -299,11 +331,10 @@ def test_training_whose_host_is_killed_goes_on_when_all_are_started_again(
     _check_same(again, whole, 1e-6)
 
 
-@pytest.mark.soak
-@pytest.mark.timeout(900)
 def test_hosts_with_other_configurations_all_refuse(tmp_path: pathlib.Path, records: pathlib.Path) -> None:
     jobs = _hosts(tmp_path, records, CONFIG, 2)
     jobs[1]["custom_config"]["trainer"] = to_json(_with(CONFIG, {}, seed=8))
+    jobs[1]["records"] = str(tmp_path / "nowhere")  # They refuse before they read anything.
     [trained] = _train(jobs)
     assert trained.status == (1, 1)
     for log in trained.log:
