@@ -258,34 +258,50 @@ def test_broadcast_goes_in_pieces(monkeypatch: pytest.MonkeyPatch, size: int) ->
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, records: pathlib.Path) -> tuple[Trained, Trained]:
-    """The same on two hosts, and alone, where a batch has to be as large as one that is filled up for two devices."""
+def trained(tmp_path_factory: pytest.TempPathFactory, records: pathlib.Path) -> tuple[Trained, Trained, Trained]:
+    """The same on two hosts, and alone, where a batch has to be as large as one that is filled up for two devices.
+
+    And two hosts of which the second has another configuration: at the same time, as starting takes the longest.
+    """
     folder = tmp_path_factory.mktemp("trained")
     alone = dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, batch_size=4))
-    two_hosts, one = _train(_hosts(folder / "hosts", records, CONFIG, 2), [_job(folder / "alone", records, alone)])
+    differing = _hosts(folder / "differing", records, CONFIG, 2)
+    differing[1]["custom_config"]["trainer"] = to_json(_with(CONFIG, {}, seed=8))
+    differing[1]["records"] = str(folder / "nowhere")  # They refuse before they read anything.
+    two_hosts, one, refused = _train(
+        _hosts(folder / "hosts", records, CONFIG, 2), [_job(folder / "alone", records, alone)], differing
+    )
     assert (two_hosts.status, one.status) == ((0, 0), (0,)), two_hosts.log
-    return two_hosts, one
+    return two_hosts, one, refused
 
 
-def test_two_hosts_end_as_one_alone(trained: tuple[Trained, Trained]) -> None:
-    two_hosts, alone = trained
+def test_two_hosts_end_as_one_alone(trained: tuple[Trained, Trained, Trained]) -> None:
+    two_hosts, alone, _ = trained
     _check_same(two_hosts, alone, 1e-5)
 
 
-def test_only_the_chief_writes(trained: tuple[Trained, Trained]) -> None:
-    two_hosts, alone = trained
+def test_only_the_chief_writes(trained: tuple[Trained, Trained, Trained]) -> None:
+    two_hosts, alone, _ = trained
     assert two_hosts.files() == alone.files() and "run/validation" in alone.files()
     assert len(list((two_hosts.folder.parent / "unfinished").glob("*/epoch-*"))) == 1
 
 
-def test_model_of_several_hosts_is_served_without_them(trained: tuple[Trained, Trained]) -> None:
+def test_model_of_several_hosts_is_served_without_them(trained: tuple[Trained, Trained, Trained]) -> None:
     images = tf.constant(np.random.default_rng(0).random((2, SIZE_PX, SIZE_PX, 3), np.float32))
     of_two_hosts, of_one = (
         tf.saved_model.load(str(one.folder / "model" / "Format-Serving")).signatures["logits"](images=images)["logits"]
-        for one in trained
+        for one in trained[:2]
     )
     assert np.abs(of_one).max() > 1e-3  # Not equal by being zero.
     np.testing.assert_allclose(of_two_hosts, of_one, rtol=1e-4, atol=1e-5)
+
+
+def test_hosts_with_other_configurations_all_refuse(trained: tuple[Trained, Trained, Trained]) -> None:
+    refused = trained[2]
+    assert refused.status == (1, 1)
+    for log in refused.log:
+        assert "TrainingError: All 2 hosts must train the same" in log and "host 1 differ from those of host 0" in log
+    assert not refused.folder.exists()
 
 
 def _with(config: TrainerConfig, model: dict[str, Any], **train: Any) -> TrainerConfig:
@@ -329,17 +345,6 @@ def test_training_whose_host_is_killed_goes_on_when_all_are_started_again(
     assert again.status == (0, 0) and "2/4 epochs, done by an interrupted run" in again.log[0], again.log
     assert len(again.history()) == 4
     _check_same(again, whole, 1e-6)
-
-
-def test_hosts_with_other_configurations_all_refuse(tmp_path: pathlib.Path, records: pathlib.Path) -> None:
-    jobs = _hosts(tmp_path, records, CONFIG, 2)
-    jobs[1]["custom_config"]["trainer"] = to_json(_with(CONFIG, {}, seed=8))
-    jobs[1]["records"] = str(tmp_path / "nowhere")  # They refuse before they read anything.
-    [trained] = _train(jobs)
-    assert trained.status == (1, 1)
-    for log in trained.log:
-        assert "TrainingError: All 2 hosts must train the same" in log and "host 1 differ from those of host 0" in log
-    assert not trained.folder.exists()
 
 
 @pytest.mark.soak
