@@ -21,7 +21,7 @@ EXIT_CODES = {"unchanged": 0, "pushed": 0, "failed": 1, "refused": 3, "busy": 4,
 """Of the process, by what happened. 2 is a wrong command line, of which there is no line of JSON."""
 
 _ENDED = ("unchanged", "pushed", "refused")
-"""Results of a run that came to its end: whatever goes wrong then is the pruning's."""
+"""Results of a run that came to its end: whatever goes wrong then, in its report or the pruning, must not hide them."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -99,11 +99,10 @@ def _retrain(configure: Callable[[], PipelineConfig], options: Options, outcome:
         _check_prunable(options.request)
     begun: list[runs.Summary] = []
     try:
-        summary = run.run(config, options.request, begun.append)
+        run.run(config, options.request, begun.append)
     finally:
-        for one in begun:
-            _take_over(one, outcome)
-    outcome.result = judge(summary)
+        for summary in begun:
+            _take_over(summary, outcome)
     if options.keep:
         outcome.pruned_bytes = _prune(options, outcome.pipeline)
 
@@ -144,6 +143,8 @@ def judge(summary: runs.Summary) -> str:
 
 def _take_over(summary: runs.Summary, outcome: Outcome) -> None:
     """Copies from a run's summary what the outcome has of it, also of a run that failed."""
+    if summary.status == "succeeded":
+        outcome.result = judge(summary)
     outcome.run, outcome.pipeline = summary.run, summary.pipeline
     outcome.mean_iou = (summary.metrics or {}).get("mean_iou")
     outcome.baseline = (summary.baseline or {}).get("mean_iou")

@@ -195,6 +195,7 @@ def test_spoilt_data_is_refused_and_the_old_model_stays(story: dict[str, Any]) -
 SUMMARY = Summary(
     run="20260101T000000Z",
     pipeline="mini.embedded",
+    status="succeeded",
     steps=[{"name": "Trainer", "status": "run"}, {"name": "Pusher", "status": "cached"}],
     metrics={"mean_iou": 0.5},
     baseline={"mean_iou": 0.4},
@@ -298,8 +299,17 @@ def test_exit_code_says_how_it_ended(
 def test_what_a_run_had_found_before_it_failed_is_told(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: pathlib.Path
 ):
-    told = _outcome(monkeypatch, capfd, tmp_path, VocsegError("The disk is full."))
+    summary = dataclasses.replace(SUMMARY, status="failed")
+    told = _outcome(monkeypatch, capfd, tmp_path, VocsegError("The disk is full."), summary)
     assert (told["result"], told["run"], told["mean_iou"], told["version"]) == ("failed", SUMMARY.run, 0.5, "7")
+
+
+@pytest.mark.parametrize(("error", "text"), [(KeyboardInterrupt(), "interrupted; run"), (OSError("full"), "OSError: full")])
+def test_what_goes_wrong_after_the_last_step_does_not_hide_the_push(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: pathlib.Path, error: BaseException, text: str
+):
+    told = _outcome(monkeypatch, capfd, tmp_path, error)  # In the report, for instance.
+    assert (told["code"], told["result"], told["version"]) == (1, "pushed", "7") and text in told["error"]
 
 
 def test_keep_prunes_this_pipeline_after_the_run(
@@ -314,7 +324,7 @@ def test_keep_prunes_this_pipeline_after_the_run(
     monkeypatch.setattr(retraining.prune, "prune", fake)
     assert _outcome(monkeypatch, capfd, tmp_path, keep=3)["pruned_bytes"] == 7
     assert calls == [(str(tmp_path), 3, "mini.embedded")]
-    assert _outcome(monkeypatch, capfd, tmp_path, VocsegError("x"), keep=3)["pruned_bytes"] == 0
+    assert _outcome(monkeypatch, capfd, tmp_path, VocsegError("x"), None, keep=3)["pruned_bytes"] == 0
     assert len(calls) == 1  # A run that failed is looked into first.
 
 
