@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from components.datasets.files import PASSING
 from components.models import registry
 from pipeline_config import ModelConfig
 
@@ -51,26 +52,40 @@ FRESH = Start()
 
 
 def find_start(base_model: str | None, model: ModelConfig, class_names: tuple[str, ...]) -> Start:
-    """Loads the weights of a base model if they fit. What does not fit, or cannot be read, is no error: it is a refusal.
+    """Loads the weights of a base model if they fit. What is missing, damaged or does not fit is no error: it is a refusal.
 
     Args:
         base_model: folder of its SavedModel, as TFX hands it over; None or empty: there is none.
         model: the architecture that is trained.
         class_names: in the order of the ids.
+
+    Raises:
+        OpError, OSError, MemoryError: the files cannot be read now. Fresh weights would hide what may pass, and stay for good.
     """
     if not base_model:
         return FRESH
     folder = os.path.dirname(base_model.rstrip("/"))
     try:
-        refusal = misfit(json.loads(_read(os.path.join(folder, CONFIG_FILE))), model, class_names)
-        if refusal:
-            return Start(refusal=refusal)
-        content = _read(os.path.join(folder, WEIGHTS_FILE))
-        network = build_bare(model, len(class_names))
-        _load(network, content)
-    except Exception as error:  # Keras and HDF5 have many for a damaged file; without a base there would be a training, too.
-        return Start(refusal=f"those of {folder} cannot be loaded ({type(error).__name__})")
+        config, content = (_read(os.path.join(folder, name)) for name in (CONFIG_FILE, WEIGHTS_FILE))
+    except tf.errors.NotFoundError as error:
+        return _cannot_load(folder, error)
+    with tempfile.NamedTemporaryFile(suffix=".weights.h5") as file:  # HDF5 cannot read from a store.
+        file.write(content)
+        file.flush()
+        try:
+            if refusal := misfit(json.loads(config), model, class_names):
+                return Start(refusal=refusal)
+            network = build_bare(model, len(class_names))
+            network.load_weights(file.name)
+        except Exception as error:  # Keras and HDF5 have many for a damaged file.
+            if isinstance(error, MemoryError | tf.errors.OpError) or getattr(error, "errno", None) in PASSING:
+                raise
+            return _cannot_load(folder, error)
     return Start(folder, hashlib.sha256(content).hexdigest(), weights=tuple(network.get_weights()))
+
+
+def _cannot_load(folder: str, error: Exception) -> Start:
+    return Start(refusal=f"those of {folder} cannot be loaded ({type(error).__name__})")
 
 
 def misfit(base: dict, model: ModelConfig, class_names: tuple[str, ...]) -> str:
@@ -126,14 +141,6 @@ def read_start(folder: str) -> Start:
     """Reads what `write_start` wrote; a training from before there were warm starts began with fresh weights."""
     path = os.path.join(folder, START_FILE)
     return Start(**json.loads(_read(path))) if tf.io.gfile.exists(path) else FRESH
-
-
-def _load(model: keras.Model, content: bytes) -> None:
-    """Loads weights from a local file: HDF5 cannot read from a store."""
-    with tempfile.NamedTemporaryFile(suffix=".weights.h5") as file:
-        file.write(content)
-        file.flush()
-        model.load_weights(file.name)
 
 
 def _read(path: str) -> bytes:

@@ -18,8 +18,12 @@ from components.errors import TrainingError
 
 _ROLES = ("chief", "worker")
 _SUM = tf.distribute.ReduceOp.SUM
-_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError)
+_PIECE_BYTES = 1 << 28
+"""What is broadcast at a time: gRPC and TensorFlow have limits of 2 GiB."""
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 """What a collective operation raises, depending on the moment, when another host is gone."""
+_LOST_TEXTS = ("collective", "peer", "heartbeat", "coordination", "connection", "nccl")
+"""Of an InternalError in that case: the same type is raised for much else."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,10 +50,14 @@ class Hosts:
         if self.count == 1:
             return content
         own = content if self.is_chief else b""
-        [size] = self._sum(np.array([len(own)], np.int32))
+        [size] = self._sum(np.array([len(own)], np.int64).view(np.int32)).view(np.int64)
+        starts = range(0, size, _PIECE_BYTES)
+        return b"".join(self._broadcast(own[start : start + _PIECE_BYTES], min(_PIECE_BYTES, size - start)) for start in starts)
+
+    def _broadcast(self, own: bytes, size: int) -> bytes:
+        """Returns the chief's bytes, of which there are as many; `own` is empty on the other hosts."""
         words = np.zeros(-(-size // 4), np.int32)
-        if self.is_chief:
-            words.view(np.uint8)[:size] = np.frombuffer(own, np.uint8)
+        words.view(np.uint8)[: len(own)] = np.frombuffer(own, np.uint8)
         return self._sum(words).tobytes()[:size]
 
     def check_same(self, name: str) -> None:
@@ -67,8 +75,8 @@ class Hosts:
         differing = self._sum(np.eye(self.count, dtype=np.int32)[self.index] * differs)
         if differing.any():
             raise TrainingError(
-                f"All {self.count} hosts must train the same, with the same devices, but data, code, configuration or kind of "
-                f"device of host {', '.join(map(str, np.flatnonzero(differing)))} differ from those of host 0, the chief. "
+                f"All {self.count} hosts must train the same, but data, code or configuration of host "
+                f"{', '.join(map(str, np.flatnonzero(differing)))} differ from those of host 0, the chief. "
                 "Start the same image with the same arguments on each."
             )
 
@@ -192,10 +200,10 @@ def advice_on_loss(hosts: Hosts) -> Iterator[None]:
     """
     try:
         yield
-    except _LOST as error:
-        if hosts.count == 1:
+    except (*_LOST, tf.errors.InternalError) as error:
+        if hosts.count == 1 or not (isinstance(error, _LOST) or any(text in error.message.lower() for text in _LOST_TEXTS)):
             raise
         raise TrainingError(
-            f"This host, number {hosts.index} of {hosts.count}, counted from 0, lost touch with the others: one has ended, and "
-            "its log says why. Start all of them again: training goes on from its last epoch."
+            f"This host, number {hosts.index} of {hosts.count}, counted from 0, lost touch with the others ({error.message}). "
+            "If one has ended, its log says why. Start all of them again: training goes on from its last epoch."
         ) from error

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-import pickle
 import tempfile
 import time
 from collections.abc import Iterator
@@ -37,7 +36,7 @@ from components.input_pipeline import InputConfig
 from components.models import registry
 from components.record_store import RecordStore, open_store
 from components.training_loop import Measured, TrainingLoop
-from components.training_state import StateFolder, TrainingState, remove_finished
+from components.training_state import StateFolder, TrainingState, decode, encode, remove_finished
 from pipeline_config import AugmentConfig, ModelConfig, ServingConfig, TrainConfig, TransformConfig, from_json, to_json
 
 REPORT_EVERY_S = 1.0
@@ -83,30 +82,35 @@ def run_fn(fn_args: FnArgs) -> None:
         TrainingError: the loss became NaN or infinite, memory or the disk ran out, or the hosts cannot train together.
     """
     config = from_json(TrainerConfig, fn_args.custom_config["trainer"])
-    among = hosts.join(os.environ.get("TF_CONFIG"))
+    team = hosts.join(os.environ.get("TF_CONFIG"))
     keras.utils.set_random_seed(config.train.seed)
+    with hosts.advice_on_loss(team):
+        team.check_same(_digest(_settings(fn_args)))  # Hosts that differ would wait for one another, each for something else.
+        _train(config, fn_args, team)
+
+
+def _train(config: TrainerConfig, fn_args: FnArgs, team: Hosts) -> None:
     num_classes = len(config.class_names)
     with (
-        hosts.advice_on_loss(among),
         open_store(records.list_files(fn_args.train_files), num_classes) as train,
         open_store(records.list_files(fn_args.eval_files), num_classes) as validation,
-        tempfile.TemporaryDirectory(prefix="vocseg-log-") as unread,
+        tempfile.TemporaryDirectory(prefix="vocseg-log-") as scratch_log,
     ):
         start = base_model.find_start(fn_args.base_model, config.model, config.class_names)
-        states, name = fn_args.custom_config["state_dir"], identity(fn_args, train, validation, start, among.count)
-        among.check_same(name)
-        if among.is_chief:
+        states, name = fn_args.custom_config["state_dir"], identity(fn_args, train, validation, start, team.count)
+        team.check_same(name)
+        if team.is_chief:
             remove_finished(states, keep=name)
         folder = StateFolder(os.path.join(states, name))
-        log_dir = fn_args.model_run_dir if among.is_chief else unread
+        log_dir = fn_args.model_run_dir if team.is_chief else scratch_log
         with advice_on_exhaustion(config.train):
-            state = Training(config, train, validation, folder, log_dir, start, among).run()
-            if among.is_chief:
+            state = Training(config, train, validation, folder, log_dir, start, team).run()
+            if team.is_chief:
                 pictures = next(iter(input_pipeline.make_validation_batches(validation, panel_config(config))))
                 _export(config, best_model(config, state), pictures, fn_args)
                 base_model.write_start(start, fn_args.model_run_dir)
                 folder.finish()
-        among.wait()  # TFX looks for the model on every host.
+        team.wait()  # TFX looks for the model on every host.
 
 
 def _export(config: TrainerConfig, best: keras.Model, pictures: tuple[tf.Tensor, tf.Tensor], fn_args: FnArgs) -> None:
@@ -127,10 +131,17 @@ def identity(fn_args: FnArgs, train: RecordStore, validation: RecordStore, start
 
     Of the devices it has kinds and number, not which host has them: both change what a batch adds up to, in its last digits.
     """
-    settings = sorted((name, str(value)) for name, value in fn_args.custom_config.items() if not name.startswith(_PLACES))
     devices = [device.device_type for device in tf.config.list_logical_devices()] * host_count
-    text = repr([settings, train.digest, validation.digest, devices, *([start.digest] if start.digest else [])])
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    start_digest = [start.digest] if start.digest else []
+    return _digest([_settings(fn_args), train.digest, validation.digest, devices, *start_digest])
+
+
+def _settings(fn_args: FnArgs) -> list[tuple[str, str]]:
+    return sorted((name, str(value)) for name, value in fn_args.custom_config.items() if not name.startswith(_PLACES))
+
+
+def _digest(facts: list) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 @contextlib.contextmanager
@@ -170,15 +181,15 @@ def advice_on_exhaustion(config: TrainConfig) -> Iterator[None]:
         ) from error
 
 
-def input_config(config: TrainerConfig, among: Hosts) -> InputConfig:
+def input_config(config: TrainerConfig, team: Hosts) -> InputConfig:
     """Returns the form of the batches that all devices share, as this host sees it."""
     return InputConfig(
         transform=config.transform,
         augment=augment.for_classes(config.augment, config.class_names),
         batch_size=config.train.batch_size,
-        devices=among.strategy.num_replicas_in_sync,
-        hosts=among.count,
-        host=among.index,
+        devices=team.strategy.num_replicas_in_sync,
+        hosts=team.count,
+        host=team.index,
         margin_px=config.model.margin_px,
     )
 
@@ -195,7 +206,7 @@ def best_model(config: TrainerConfig, state: TrainingState) -> keras.Model:
     return model
 
 
-def make_loop(config: TrainerConfig, store: RecordStore, among: Hosts, start: Start = FRESH) -> TrainingLoop:
+def make_loop(config: TrainerConfig, store: RecordStore, team: Hosts, start: Start = FRESH) -> TrainingLoop:
     """Returns the network with loss and optimizer, on all devices of all hosts.
 
     Raises:
@@ -203,10 +214,10 @@ def make_loop(config: TrainerConfig, store: RecordStore, among: Hosts, start: St
     """
     train = config.train
     weights = losses.median_frequency_weights(store.pixels) if train.class_weights == "median_frequency" else None
-    with mixed_precision(), among.strategy.scope():
+    with mixed_precision(), team.strategy.scope():
         model = base_model.build(config.model, len(config.class_names), start)
         encoder = model.get_layer("encoder").trainable_variables if config.model.has_encoder else ()
-        steps = input_pipeline.steps_per_epoch(len(store), input_config(config, among).filled_size)
+        steps = input_pipeline.steps_per_epoch(len(store), input_config(config, team).filled_size)
         if steps * train.epochs < train.accumulate_steps:
             raise TrainingError(
                 f"There are {steps * train.epochs} batches in all, and one update takes train.accumulate_steps="
@@ -216,7 +227,7 @@ def make_loop(config: TrainerConfig, store: RecordStore, among: Hosts, start: St
         if keras.config.dtype_policy().name == "mixed_float16":
             rule = keras.optimizers.LossScaleOptimizer(rule)
         loss = losses.make_loss(train, None if weights is None else weights.tolist())
-        return TrainingLoop(model, loss, rule, among.strategy, train.ema_momentum)
+        return TrainingLoop(model, loss, rule, team.strategy, train.ema_momentum)
 
 
 class Training:
@@ -229,7 +240,7 @@ class Training:
         folder: where its state is kept.
         log_dir: where the table and TensorBoard's logs go.
         start: what the weights are before the first epoch.
-        among: the hosts that train; None: this one alone. The chief reads and writes the state for all.
+        team: the hosts that train; None: this one alone. The chief reads and writes the state for all.
     """
 
     def __init__(
@@ -240,14 +251,14 @@ class Training:
         folder: StateFolder,
         log_dir: str,
         start: Start = FRESH,
-        among: Hosts | None = None,
+        team: Hosts | None = None,
     ) -> None:
         """Builds the network, or brings it to where an interrupted training was."""
         self.config, self._train, self._validation, self._folder = config, train, validation, folder
         self._log_dir = log_dir
-        self._among = among or Hosts(strategy=hosts.local_strategy())
-        self.loop = make_loop(config, train, self._among, start)
-        self._input = input_config(config, self._among)
+        self._team = team or Hosts(strategy=hosts.local_strategy())
+        self.loop = make_loop(config, train, self._team, start)
+        self._input = input_config(config, self._team)
         self._weights = input_pipeline.balanced_weights(train.pixels) if config.train.balance_classes else None
         self.state = self._load() or TrainingState(dropout=config.model.dropout)
         self._whole = registry.for_whole_pictures(self.loop.model, config.model)
@@ -263,8 +274,8 @@ class Training:
 
     def _load(self) -> TrainingState | None:
         """Returns the chief's newest state: another host may not see the folder, or see an older one there."""
-        own = self._folder.load() if self._among.is_chief else None
-        return pickle.loads(self._among.broadcast(pickle.dumps(own))) if self._among.count > 1 else own
+        own = self._folder.load() if self._team.is_chief else None
+        return decode(self._team.broadcast(encode(own))) if self._team.count > 1 else own
 
     def run(self) -> TrainingState:
         """Trains what epochs are left.
@@ -302,7 +313,7 @@ class Training:
             # The last step may have ruined them, and the state before is dropped.
             largest = np.max([np.abs(array).max(initial=0) for array in state.arrays])  # NaN if any is.
             self._check(float(largest), "largest weight", f"epoch {state.epoch}")
-            if self._among.is_chief:
+            if self._team.is_chief:
                 self._folder.save(state)
         return state
 
@@ -310,8 +321,8 @@ class Training:
         config, epoch = self.config.train, self.state.epoch
         if config.dropout_rise and dropout.set_rate(self.loop.model, self.state.dropout):
             self.loop.retrace()
-        first_device = self._among.index * self.loop.devices // self._among.count
-        dropout.reseed(self.loop.model, config.seed, epoch, self._among.strategy, first_device)
+        first_device = self._team.index * self.loop.devices // self._team.count
+        dropout.reseed(self.loop.model, config.seed, epoch, self._team.strategy, first_device)
         batches = input_pipeline.make_training_batches(self._train, self._input, config.seed, epoch, self._weights)
         steps = input_pipeline.steps_per_epoch(len(self._train), self._input.filled_size)
 

@@ -54,6 +54,7 @@ class TrainingLoop:
         compiled = bool(tf.config.list_physical_devices("GPU")) and self._strategy.num_replicas_in_sync == 1
         self._train_step = tf.function(self._distributed(self._train_replica, compiled))
         self._validation_step = tf.function(self._distributed(self._validate_replica, compiled))
+        self._mean_statistics = tf.function(self._reduce_statistics)
 
     def _distributed(self, step: Callable, compiled: bool) -> Callable:
         replica = tf.function(step, jit_compile=True) if compiled else step
@@ -82,6 +83,14 @@ class TrainingLoop:
             average.assign(average + new * (now - average))  # Frozen ones stay as they are, to the bit.
         return loss, iou_tensorflow.confusion_matrix(labels, logits)
 
+    def _reduce_statistics(self) -> list[tf.Tensor]:
+        """Returns the means over all devices of the batch statistics, of which each device has those of its own shares.
+
+        Were they left apart, one device's would be saved for all, and a training that goes on would not be the same.
+        """
+        read = self._strategy.run(lambda: [tf.identity(now.value) for now in self.model.non_trainable_weights])
+        return [self._strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None) for values in read]
+
     def _validate_replica(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logits = self.model(images, training=False)
         return self._share(labels, logits), iou_tensorflow.confusion_matrix(labels, logits)
@@ -101,7 +110,11 @@ class TrainingLoop:
                 shares of this host's devices, in turn.
             on_step: called after each, with its number from 0 and its loss; what it raises ends the epoch.
         """
-        return self._measure(self._train_step, batches, on_step)
+        measured = self._measure(self._train_step, batches, on_step)
+        if self.devices > 1:
+            for now, mean in zip(self.model.non_trainable_weights, self._mean_statistics(), strict=True):
+                now.assign(mean)
+        return measured
 
     def validate(self, batches: tf.data.Dataset, on_step: Callable[[int, float], None]) -> Measured:
         """Measures without learning; arguments as of `train`."""

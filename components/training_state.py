@@ -41,6 +41,24 @@ class TrainingState:
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
+def encode(state: TrainingState | None) -> bytes:
+    """Returns a state, or that there is none, as bytes for another host."""
+    if state is None:
+        return b""
+    facts = json.dumps({**_facts(state), "arrays": len(state.arrays)}).encode()
+    return _pack([np.frombuffer(facts, np.uint8), *state.arrays, *state.best_weights])
+
+
+def decode(content: bytes) -> TrainingState | None:
+    """Returns what `encode` was given."""
+    if not content:
+        return None
+    first, *arrays = _unpack(content)
+    facts = json.loads(first.tobytes())
+    count = facts.pop("arrays")
+    return TrainingState(**facts, arrays=arrays[:count], best_weights=arrays[count:])
+
+
 class StateFolder:
     """Keeps the newest state of a training in a folder, local or remote, whole or not at all.
 
@@ -63,12 +81,9 @@ class StateFolder:
         tf.io.gfile.makedirs(folder)
         # An epoch that a kill interrupted may have left its best weights; elsewhere than on a CPU they are not quite these.
         if state.best_weights and (state.best_epoch == state.epoch or not tf.io.gfile.exists(os.path.join(self.folder, best))):
-            _write_arrays(os.path.join(self.folder, best), state.best_weights)
-        _write_arrays(os.path.join(folder, _ARRAYS_FILE), state.arrays)
-        facts = {
-            "best": best if state.best_weights else None,
-            **{name: getattr(state, name) for name in ("epoch", "best_score", "best_epoch", "dropout", "history")},
-        }
+            _write(os.path.join(self.folder, best), _pack(state.best_weights))
+        _write(os.path.join(folder, _ARRAYS_FILE), _pack(state.arrays))
+        facts = {"best": best if state.best_weights else None, **_facts(state)}
         _write(os.path.join(folder, _STATE_FILE), json.dumps(facts).encode())
         for other in tf.io.gfile.listdir(self.folder):
             other = other.rstrip("/")  # Some stores list folders with it.
@@ -91,13 +106,12 @@ class StateFolder:
         return None
 
     def _read(self, name: str) -> TrainingState:
-        with tf.io.gfile.GFile(os.path.join(self.folder, name, _STATE_FILE)) as file:
-            facts = json.load(file)
+        facts = json.loads(_read(os.path.join(self.folder, name, _STATE_FILE)))
         best = facts.pop("best")
         return TrainingState(
             **facts,
-            arrays=_read_arrays(os.path.join(self.folder, name, _ARRAYS_FILE)),
-            best_weights=_read_arrays(os.path.join(self.folder, best)) if best else [],
+            arrays=_unpack(_read(os.path.join(self.folder, name, _ARRAYS_FILE))),
+            best_weights=_unpack(_read(os.path.join(self.folder, best))) if best else [],
         )
 
     def finish(self) -> None:
@@ -129,16 +143,25 @@ def remove_finished(parent: str, keep: str = "") -> None:
         tf.io.gfile.rmtree(folder)
 
 
-def _write_arrays(path: str, arrays: list[np.ndarray]) -> None:
+def _facts(state: TrainingState) -> dict[str, Any]:
+    """Returns all that is no array."""
+    return {name: getattr(state, name) for name in ("epoch", "best_score", "best_epoch", "dropout", "history")}
+
+
+def _pack(arrays: list[np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **{f"{number:06d}": array for number, array in enumerate(arrays)})
-    _write(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
-def _read_arrays(path: str) -> list[np.ndarray]:
+def _unpack(content: bytes) -> list[np.ndarray]:
+    arrays = np.load(io.BytesIO(content), allow_pickle=False)
+    return [arrays[name] for name in sorted(arrays.files)]
+
+
+def _read(path: str) -> bytes:
     with tf.io.gfile.GFile(path, "rb") as file:
-        content = np.load(io.BytesIO(file.read()), allow_pickle=False)
-    return [content[name] for name in sorted(content.files)]
+        return file.read()
 
 
 def _write(path: str, content: bytes) -> None:

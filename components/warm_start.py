@@ -15,7 +15,8 @@ from tfx.dsl.io import fileio
 
 from components.baseline import choose_baseline, rolled_back_to
 
-_DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+"""States of an execution that has its outputs."""
 _SETTINGS = "custom_config"
 
 
@@ -33,7 +34,7 @@ def completed_training(
     context = store.get_context_by_type_and_name("node", node)
     executions = store.get_executions_by_context(context.id) if context else []
     for execution in sorted(executions, key=lambda execution: execution.id, reverse=True):
-        if execution.last_known_state not in _DONE:
+        if execution.last_known_state not in DONE:
             continue
         if execution.custom_properties[_SETTINGS].string_value != custom_config:
             continue

@@ -71,13 +71,16 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the pipeline: data to a blessed, pushed model")
     _add_run_arguments(run)
+    run.add_argument(
+        "--dry-run", action="store_true", help="with dataflow: only show what would be submitted; needs no credentials"
+    )
     _finish(run, _run)
 
     _add_vertex_commands(commands)
     retrain = commands.add_parser(
         "retrain",
         help="run it from a timer: exit codes, and one line of JSON",
-        description="Runs the pipeline if data, code or configuration changed, and pushes only a better model.",
+        description="Runs the pipeline if data, code or configuration changed, and pushes a model that the gate lets pass.",
         epilog="Exits with 0: nothing to do, or pushed; 3: trained, and not pushed; 4: another run is under way; 1: an error; "
         "2: a wrong command line; 130: interrupted. The last line on the standard output is JSON; all else goes to the error.",
     )
@@ -91,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
     prune = commands.add_parser("prune", help="remove artifacts and runs that nothing needs any more")
     prune.add_argument("--keep", metavar="N", type=_positive, required=True, help="how many runs of each pipeline stay")
-    prune.add_argument("--pipeline", metavar="NAME", help="only this one (default: all)")
+    prune.add_argument("--pipeline", metavar="NAME", help="only this one, and no unfinished trainings (default: all)")
     prune.add_argument("--dry-run", action="store_true", help="only say what would be freed")
     _add_root(prune)
     _finish(prune, _prune)
@@ -241,9 +244,6 @@ def _add_runner_arguments(run: argparse.ArgumentParser) -> None:
     run.add_argument("--region", metavar="REGION", help="short for --set cloud.region=REGION")
     run.add_argument(
         "--beam", metavar="NAME=VALUE", action="append", default=[], help="another option of Beam's; may be repeated"
-    )
-    run.add_argument(
-        "--dry-run", action="store_true", help="with dataflow: only show what would be submitted; needs no credentials"
     )
 
 

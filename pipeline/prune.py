@@ -43,15 +43,15 @@ def prune(root: str, keep: int, pipeline: str | None = None, dry_run: bool = Fal
     Args:
         root: where outputs lie.
         keep: how many runs of each pipeline stay, see `retention.kept_runs`; and how many unfinished trainings.
-        pipeline: only this one's; None: those of all.
+        pipeline: only this one's, and no unfinished trainings, which may be of any; None: those of all.
         dry_run: removes nothing.
 
     Returns:
-        What was removed, or would be: an item a pipeline, and one for the unfinished trainings.
+        What was removed, or would be: an item a pipeline, and the last for the unfinished trainings.
 
     Raises:
         BusyError: a run is under way in the root.
-        VocsegError: `keep` is less than 1, there is no such root or pipeline, or a folder cannot be removed.
+        VocsegError: `keep` is less than 1, the root cannot be pruned, there is no such pipeline, or a folder cannot be removed.
     """
     _check(root, keep)
     root = str(pathlib.Path(root).absolute())
@@ -67,7 +67,7 @@ def prune(root: str, keep: int, pipeline: str | None = None, dry_run: bool = Fal
                 _prune_pipeline(store, Locations(root=root, pipeline_name=name, data=""), keep, dry_run)
                 for name in ([pipeline] if pipeline else known)
             ]
-            return [*freed, _prune_unfinished(os.path.join(root, "unfinished"), keep, dry_run)]
+            return freed if pipeline else [*freed, _prune_unfinished(os.path.join(root, "unfinished"), keep, dry_run)]
         except OSError as error:
             raise VocsegError(
                 f"{error.filename or root} cannot be removed: {error.strerror}. Mend that, and try again."
@@ -90,11 +90,26 @@ def show(root: str, keep: int, pipeline: str | None, dry_run: bool) -> None:
     print(f"{verb} {sum(one.size_bytes for one in freed) / 1e6:.1f} MB.")
 
 
+def check_root(root: str) -> None:
+    """Fails over a root whose artifacts are not known by its own metadata, so that it would not be known what is needed.
+
+    Raises:
+        VocsegError: the root is in a store, or runs in it have their metadata in a server.
+    """
+    if is_remote(root):
+        raise VocsegError(f"Only a root on this machine can be pruned; {root} is in a store. Set a lifecycle rule there.")
+    elsewhere = [run.run for run in runs.read_all(os.path.join(root, "runs")) if run.metadata_run not in ("", run.run)]
+    if elsewhere:
+        raise VocsegError(
+            f"{root} cannot be pruned: its run {elsewhere[-1]} has its metadata in a server (--metadata). The root's own "
+            "metadata.sqlite knows nothing of it, and files that it needs would go. Remove by hand what you can spare."
+        )
+
+
 def _check(root: str, keep: int) -> None:
     if keep < 1:
         raise VocsegError(f"At least 1 run must be kept, the newest; got --keep {keep}.")
-    if is_remote(root):
-        raise VocsegError(f"Only a root on this machine can be pruned; {root} is in a store. Set a lifecycle rule there.")
+    check_root(root)
     if not os.path.isfile(os.path.join(root, "metadata.sqlite")):
         raise VocsegError(f"There are no runs in {root}: it holds no metadata.sqlite. Give --root the folder of the runs.")
 

@@ -17,8 +17,7 @@ from components.baseline import choose_baseline
 from components.blessings import MODEL_ID, STATISTICS_ID
 from components.version_records import read_record
 from components.versions import versions
-
-_DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+from components.warm_start import DONE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +43,7 @@ class PastRun:
     @property
     def whole(self) -> bool:
         """Whether it came to its end."""
-        return any(e.type.rpartition(".")[2] == "Pusher" and e.last_known_state in _DONE for e in self.executions)
+        return any(e.type.rpartition(".")[2] == "Pusher" and e.last_known_state in DONE for e in self.executions)
 
 
 def read_runs(store: mlmd.MetadataStore, pipeline: str) -> list[PastRun]:

@@ -4,22 +4,24 @@ import contextlib
 import dataclasses
 import json
 import os
-import pathlib
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, TextIO
+from typing import TextIO
 
-from pipeline import console, prune, run
+from components.errors import VocsegError
+from pipeline import console, prune, run, runs
 from pipeline.locks import BusyError
 from pipeline.request import Request, locations_of
 from pipeline_config import PipelineConfig
 
 EXIT_CODES = {"unchanged": 0, "pushed": 0, "failed": 1, "refused": 3, "busy": 4, "interrupted": 130}
 """Of the process, by what happened. 2 is a wrong command line, of which there is no line of JSON."""
+
+_ENDED = ("unchanged", "pushed", "refused")
+"""Results of a run that came to its end: whatever goes wrong then, in its report or the pruning, must not hide them."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -87,24 +89,35 @@ def retrain(configure: Callable[[], PipelineConfig], options: Options) -> int:
             _explain(error, outcome, options.debug)
         outcome.seconds = round(time.monotonic() - started, 1)
         print(json.dumps(dataclasses.asdict(outcome)), file=line, flush=True)
-    return 1 if outcome.error and outcome.result in ("pushed", "refused", "unchanged") else EXIT_CODES[outcome.result]
+    return 1 if outcome.error and outcome.result in _ENDED else EXIT_CODES[outcome.result]
 
 
 def _retrain(configure: Callable[[], PipelineConfig], options: Options, outcome: Outcome) -> None:
     config = configure()
     outcome.pipeline = locations_of(options.request, config).pipeline_name
-    with tempfile.TemporaryDirectory() as folder:
-        path = options.request.summary or os.path.join(folder, "summary.json")
-        before = _read(path)
-        try:
-            run.run(config, dataclasses.replace(options.request, summary=path))
-        finally:
-            summary = _read(path)
-            if summary and summary != before:  # Not that of an earlier run, where this one was refused.
-                _take_over(summary, outcome)
-    outcome.result = judge(summary or {})
+    if options.keep:
+        _check_prunable(options.request)
+    begun: list[runs.Summary] = []
+    try:
+        run.run(config, options.request, begun.append)
+    finally:
+        for summary in begun:
+            _take_over(summary, outcome)
     if options.keep:
         outcome.pruned_bytes = _prune(options, outcome.pipeline)
+
+
+def _check_prunable(request: Request) -> None:
+    """Fails before a run after which nothing could be pruned.
+
+    Raises:
+        VocsegError: its metadata or its root are not on this machine, or those of an earlier run were not.
+    """
+    if request.metadata:
+        raise VocsegError(
+            "--keep prunes by the root's own metadata.sqlite, and --metadata names a server. Leave one of them out."
+        )
+    prune.check_root(request.root)
 
 
 def _prune(options: Options, pipeline: str) -> int:
@@ -119,43 +132,33 @@ def _prune(options: Options, pipeline: str) -> int:
     return freed
 
 
-def _read(path: str) -> dict[str, Any] | None:
-    """Returns a summary, or None where there is none."""
-    try:
-        return json.loads(pathlib.Path(path).read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def judge(summary: dict[str, Any]) -> str:
+def judge(summary: runs.Summary) -> str:
     """Returns what a run that came to its end amounts to: unchanged, pushed or refused."""
-    if not any(step["status"] == "run" for step in summary["steps"]):
+    if not any(step["status"] == "run" for step in summary.steps):
         return "unchanged"
-    pushed = summary["pushed"]
-    if pushed is None:
+    if summary.pushed is None:
         return "refused"
-    return "pushed" if pushed["new"] else "unchanged"
+    return "pushed" if summary.pushed["new"] else "unchanged"
 
 
-def _take_over(summary: dict[str, Any], outcome: Outcome) -> None:
+def _take_over(summary: runs.Summary, outcome: Outcome) -> None:
     """Copies from a run's summary what the outcome has of it, also of a run that failed."""
-    outcome.run, outcome.pipeline = summary["run"], summary["pipeline"]
-    outcome.mean_iou = (summary["metrics"] or {}).get("mean_iou")
-    outcome.baseline = (summary["baseline"] or {}).get("mean_iou")
-    outcome.version = (summary["pushed"] or {}).get("version")
-    outcome.started_from = (summary["start"] or {}).get("base", "")
-    outcome.reasons = (summary["verdict"] or {}).get("reasons", [])
+    if summary.status == "succeeded":
+        outcome.result = judge(summary)
+    outcome.run, outcome.pipeline = summary.run, summary.pipeline
+    outcome.mean_iou = (summary.metrics or {}).get("mean_iou")
+    outcome.baseline = (summary.baseline or {}).get("mean_iou")
+    outcome.version = (summary.pushed or {}).get("version")
+    outcome.started_from = (summary.start or {}).get("base", "")
+    outcome.reasons = (summary.verdict or {}).get("reasons", [])
 
 
 def _explain(error: BaseException, outcome: Outcome, debug: bool) -> None:
     """Says what went wrong, in the outcome and to who reads along."""
-    trained = outcome.result in ("pushed", "refused", "unchanged")  # Then only the pruning failed.
-    if console.is_interrupt(error):
-        outcome.result, outcome.error = "interrupted", "interrupted; run the same command again to go on"
-    else:
-        outcome.error = console.shorten(error)
-        if not trained:
-            outcome.result = "busy" if isinstance(error, BusyError) else "failed"
+    interrupted = console.is_interrupt(error)
+    outcome.error = "interrupted; run the same command again to go on" if interrupted else console.shorten(error)
+    if outcome.result not in _ENDED:
+        outcome.result = "interrupted" if interrupted else "busy" if isinstance(error, BusyError) else "failed"
     if debug:
         sys.excepthook(type(error), error, error.__traceback__)
     print(f"error: {outcome.error}", file=sys.stderr)

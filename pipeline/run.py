@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from components.datasets.files import is_remote
 from pipeline import console, full_disk, locks, metadata_server, runs
@@ -15,12 +15,15 @@ from pipeline.run_graph import beam_args_of, run_graph
 from pipeline_config import PipelineConfig, to_json
 
 
-def run(config: PipelineConfig, request: Request) -> runs.Summary:
+def run(
+    config: PipelineConfig, request: Request, on_begin: Callable[[runs.Summary], None] = lambda summary: None
+) -> runs.Summary:
     """Runs the pipeline on this machine and prints progress, table, verdict and places.
 
     Args:
         config: the run.
         request: where, and how.
+        on_begin: is given the run's summary, which is filled in as the run goes on, also where that fails.
 
     Returns:
         The summary; it is in the run's folder too, and there also when the run fails.
@@ -35,7 +38,7 @@ def run(config: PipelineConfig, request: Request) -> runs.Summary:
     locations = locations_of(request, config)
     try:
         with locks.lock(locations.here, request.wait_s):
-            return _run_recorded(config, request, locations, beam_args)
+            return _run_recorded(config, request, locations, beam_args, on_begin)
     except BaseException as error:
         said = full_disk.in_words(error, [locations.here])
         if said is error:
@@ -43,10 +46,18 @@ def run(config: PipelineConfig, request: Request) -> runs.Summary:
         raise said from error
 
 
-def _run_recorded(config: PipelineConfig, request: Request, locations: Locations, beam_args: Sequence[str]) -> runs.Summary:
+def _run_recorded(
+    config: PipelineConfig,
+    request: Request,
+    locations: Locations,
+    beam_args: Sequence[str],
+    on_begin: Callable[[runs.Summary], None],
+) -> runs.Summary:
     """Runs the pipeline, and keeps record and log of it."""
     summary, folder = runs.create(locations.runs, locations.pipeline_name)
+    on_begin(summary)
     summary.metadata_run = metadata_server.run_name(summary.run, locations.metadata_server, locations.here)
+    runs.write(summary, folder / runs.SUMMARY_FILE)  # A kill must not hide where its metadata is.
     (folder / runs.CONFIG_FILE).write_text(to_json(config) + "\n")
     started = time.monotonic()
     with console.output_to(folder / runs.LOG_FILE) as stream:
@@ -75,9 +86,11 @@ def _run_recorded(config: PipelineConfig, request: Request, locations: Locations
 
 
 def _write(summary: runs.Summary, folder: pathlib.Path, copy: str | None) -> None:
-    for path in (folder / runs.SUMMARY_FILE, pathlib.Path(copy) if copy else None):
-        if path:
-            runs.write(summary, path)
+    try:
+        runs.write(summary, folder / runs.SUMMARY_FILE)
+    finally:  # The copy may lie on another disk, which is not full.
+        if copy:
+            runs.write(summary, pathlib.Path(copy))
 
 
 def _report(summary: runs.Summary, folder: pathlib.Path, view: console.RunView) -> None:

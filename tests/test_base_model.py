@@ -1,12 +1,15 @@
 """Which weights a training begins with."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import pathlib
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from components import base_model
 from components.base_model import FRESH, Start, build, find_start, misfit
@@ -86,6 +89,22 @@ def test_damaged_base_leaves_fresh_weights_and_says_so(tmp_path: pathlib.Path, n
         path.unlink()
     start = find_start(base, MODEL, CLASSES)
     assert start.weights == () and f"those of {tmp_path} cannot be loaded" in str(start)
+
+
+@pytest.mark.parametrize("where", ["read", "load"])
+@pytest.mark.parametrize("error", [tf.errors.UnavailableError(None, None, "x"), OSError(errno.ESTALE, "x"), MemoryError()])
+def test_base_that_cannot_be_read_now_is_no_reason_for_fresh_weights(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    if where == "read":
+        monkeypatch.setattr(base_model, "_read", fail)
+    else:
+        monkeypatch.setattr(keras.Model, "load_weights", fail)
+    with pytest.raises(type(error)):
+        find_start(_write(tmp_path), MODEL, CLASSES)
 
 
 def test_encoder_of_a_warm_start_fetches_no_weights_and_stays_frozen(

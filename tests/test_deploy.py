@@ -11,6 +11,7 @@ import pytest
 from pipeline.cli import _parser
 
 DEPLOY = pathlib.Path(__file__).parents[1] / "deploy"
+GUIDE = DEPLOY.parent / "docs" / "retraining.md"
 PROGRAM = "/opt/vocseg/.venv/bin/vocseg"
 
 
@@ -35,21 +36,28 @@ def test_systemd_tells_a_misspelt_setting(tmp_path: pathlib.Path) -> None:
 
 
 def test_service_takes_what_is_no_fault_as_success() -> None:
-    assert re.search(r"^SuccessExitStatus=3 4$", (DEPLOY / "vocseg-retrain.service").read_text(), re.MULTILINE)
+    assert re.search(r"^SuccessExitStatus=3 4 130$", (DEPLOY / "vocseg-retrain.service").read_text(), re.MULTILINE)
 
 
 def _commands() -> dict[str, str]:
+    """Returns the arguments of our program in each template, and in the guide."""
     service = (DEPLOY / "vocseg-retrain.service").read_text()
     cron = (DEPLOY / "vocseg-retrain.cron").read_text()
     [of_service] = re.findall(rf"^ExecStart={PROGRAM} (.*)$", service, re.MULTILINE)
     [of_cron] = re.findall(rf"{PROGRAM} (.*?) >>", cron)
-    return {"service": of_service, "cron": of_cron}
+    [of_guide, *_] = re.findall(r"^```sh\nvocseg (.*)\n```$", GUIDE.read_text(), re.MULTILINE)
+    return {"service": of_service, "cron": of_cron, "guide": of_guide}
 
 
-@pytest.mark.parametrize("name", ["service", "cron"])
+def test_commands_of_templates_and_guide_are_the_same() -> None:
+    parsed = [vars(_parser().parse_args(shlex.split(command))) for command in _commands().values()]
+    assert parsed[0] == parsed[1] == parsed[2]
+
+
+@pytest.mark.parametrize("name", ["service", "cron", "guide"])
 def test_command_is_one_of_ours(name: str) -> None:
     arguments = _parser().parse_args(shlex.split(_commands()[name]))
-    assert (arguments.preset, arguments.keep, arguments.warm_start) == ("voc2007", 5, True)
+    assert (arguments.preset, arguments.span, arguments.keep, arguments.warm_start) == ("voc2007", "last:4", 5, True)
     assert arguments.data == "/srv/vocseg/data/span-{SPAN}" and arguments.root == "/srv/vocseg/output"
 
 

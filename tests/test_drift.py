@@ -12,11 +12,12 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
-from tfx.components.distribution_validator import executor as distribution_validator
 from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import proto_utils
 
 from components import features
 from components.datasets.schema import make_schema
+from components.distribution_validator import DistributionValidator
 from components.drift import MIN_EXAMPLES, check_drift, make_drift_config
 from components.errors import DataError
 
@@ -77,7 +78,7 @@ def _artifact(folder: pathlib.Path, splits: Splits) -> standard_artifacts.Exampl
 def compare(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
     """Runs DistributionValidator's executor on statistics by split, and judges what it wrote."""
 
-    def compare(current: Splits, baseline: Splits, max_drift: float = MAX_DRIFT) -> None:
+    def compare(current: Splits, baseline: Splits, max_drift: float = MAX_DRIFT, as_text: bool = False) -> None:
         folder = tmp_path_factory.mktemp("drift")
         anomalies = standard_artifacts.ExampleAnomalies()
         anomalies.uri = str(folder / "anomalies")
@@ -85,8 +86,9 @@ def compare(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
             "statistics": [_artifact(folder / "current", current)],
             "baseline_statistics": [_artifact(folder / "baseline", baseline)],
         }
-        properties = {"distribution_validator_config": make_drift_config(max_drift)}
-        distribution_validator.Executor().Do(inputs, {"anomalies": [anomalies]}, properties)
+        config = make_drift_config(max_drift)
+        properties = {"distribution_validator_config": proto_utils.proto_to_json(config) if as_text else config}
+        DistributionValidator.EXECUTOR_SPEC.executor_class().Do(inputs, {"anomalies": [anomalies]}, properties)
         found = {}
         for split in set(current) & set(baseline):
             content = (folder / "anomalies" / f"SplitPair-{split}_{split}" / "SchemaDiff.pb").read_bytes()
@@ -143,6 +145,15 @@ CHANGES: dict[str, tuple[Callable[[Picture], Picture], list[str]]] = {
     "masks of background": (lambda p: p._replace(classes=(0,)), CLASSES),
     "ids off by one": (lambda p: p._replace(classes=tuple((c + 1) % 21 for c in p.classes)), CLASSES),
 }
+
+
+def test_configuration_that_comes_as_text_finds_the_same(compare: Callable[..., None]) -> None:
+    """As on Vertex AI."""
+    before, same = _pictures(MIN_EXAMPLES, 0), _pictures(MIN_EXAMPLES, 1)
+    compare({"train": _statistics(same)}, {"train": _statistics(before)}, as_text=True)
+    changed = _statistics([picture._replace(void=0.0) for picture in same])
+    with pytest.raises(DataError, match=f"  train: {features.VOID_FRACTION}: High .* above the threshold 0.3"):
+        compare({"train": changed}, {"train": _statistics(before)}, as_text=True)
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -222,38 +222,86 @@ def test_only_several_hosts_can_lose_touch() -> None:
         raise error
 
 
+@pytest.mark.parametrize(
+    ("message", "lost"),
+    [("Collective ops is aborted by: peer is down", True), ("Blas GEMM launch failed", False)],
+)
+def test_internal_error_is_a_loss_only_if_it_says_so(message: str, lost: bool) -> None:
+    team = Hosts(strategy=tf.distribute.get_strategy(), index=1, count=2)
+    with pytest.raises(TrainingError if lost else tf.errors.InternalError, match=message), hosts.advice_on_loss(team):
+        raise tf.errors.InternalError(None, None, message)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 20])
+def test_broadcast_goes_in_pieces(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(hosts, "_PIECE_BYTES", 8)
+    sent: list[np.ndarray] = []
+    content = bytes(range(1, size + 1))
+
+    def keep(team: Hosts, words: np.ndarray) -> np.ndarray:
+        sent.append(words)
+        return words
+
+    monkeypatch.setattr(Hosts, "_sum", keep)
+    chief = Hosts(strategy=tf.distribute.get_strategy(), index=0, count=2)
+    assert chief.broadcast(content) == content
+    of_chief = list(sent)
+    sent.clear()
+    # Another host adds nothing but zeros, of the same shapes.
+    monkeypatch.setattr(Hosts, "_sum", lambda team, words: keep(team, words) + of_chief[len(sent) - 1])
+    assert dataclasses.replace(chief, index=1).broadcast(b"own, of no matter") == content
+    assert [words.shape for words in sent] == [words.shape for words in of_chief] and not any(map(np.any, sent))
+    assert max((words.nbytes for words in sent), default=0) <= 8
+
+
 # Trainings.
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, records: pathlib.Path) -> tuple[Trained, Trained]:
-    """The same on two hosts, and alone, where a batch has to be as large as one that is filled up for two devices."""
+def trained(tmp_path_factory: pytest.TempPathFactory, records: pathlib.Path) -> tuple[Trained, Trained, Trained]:
+    """The same on two hosts, and alone, where a batch has to be as large as one that is filled up for two devices.
+
+    And two hosts of which the second has another configuration: at the same time, as starting takes the longest.
+    """
     folder = tmp_path_factory.mktemp("trained")
     alone = dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, batch_size=4))
-    two_hosts, one = _train(_hosts(folder / "hosts", records, CONFIG, 2), [_job(folder / "alone", records, alone)])
+    differing = _hosts(folder / "differing", records, CONFIG, 2)
+    differing[1]["custom_config"]["trainer"] = to_json(_with(CONFIG, {}, seed=8))
+    differing[1]["records"] = str(folder / "nowhere")  # They refuse before they read anything.
+    two_hosts, one, refused = _train(
+        _hosts(folder / "hosts", records, CONFIG, 2), [_job(folder / "alone", records, alone)], differing
+    )
     assert (two_hosts.status, one.status) == ((0, 0), (0,)), two_hosts.log
-    return two_hosts, one
+    return two_hosts, one, refused
 
 
-def test_two_hosts_end_as_one_alone(trained: tuple[Trained, Trained]) -> None:
-    two_hosts, alone = trained
+def test_two_hosts_end_as_one_alone(trained: tuple[Trained, Trained, Trained]) -> None:
+    two_hosts, alone, _ = trained
     _check_same(two_hosts, alone, 1e-5)
 
 
-def test_only_the_chief_writes(trained: tuple[Trained, Trained]) -> None:
-    two_hosts, alone = trained
+def test_only_the_chief_writes(trained: tuple[Trained, Trained, Trained]) -> None:
+    two_hosts, alone, _ = trained
     assert two_hosts.files() == alone.files() and "run/validation" in alone.files()
     assert len(list((two_hosts.folder.parent / "unfinished").glob("*/epoch-*"))) == 1
 
 
-def test_model_of_several_hosts_is_served_without_them(trained: tuple[Trained, Trained]) -> None:
+def test_model_of_several_hosts_is_served_without_them(trained: tuple[Trained, Trained, Trained]) -> None:
     images = tf.constant(np.random.default_rng(0).random((2, SIZE_PX, SIZE_PX, 3), np.float32))
     of_two_hosts, of_one = (
         tf.saved_model.load(str(one.folder / "model" / "Format-Serving")).signatures["logits"](images=images)["logits"]
-        for one in trained
+        for one in trained[:2]
     )
     assert np.abs(of_one).max() > 1e-3  # Not equal by being zero.
     np.testing.assert_allclose(of_two_hosts, of_one, rtol=1e-4, atol=1e-5)
+
+
+def test_hosts_with_other_configurations_all_refuse(trained: tuple[Trained, Trained, Trained]) -> None:
+    refused = trained[2]
+    assert refused.status == (1, 1)
+    for log in refused.log:
+        assert "TrainingError: All 2 hosts must train the same" in log and "host 1 differ from those of host 0" in log
+    assert not refused.folder.exists()
 
 
 def _with(config: TrainerConfig, model: dict[str, Any], **train: Any) -> TrainerConfig:
@@ -297,18 +345,6 @@ def test_training_whose_host_is_killed_goes_on_when_all_are_started_again(
     assert again.status == (0, 0) and "2/4 epochs, done by an interrupted run" in again.log[0], again.log
     assert len(again.history()) == 4
     _check_same(again, whole, 1e-6)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(900)
-def test_hosts_with_other_configurations_all_refuse(tmp_path: pathlib.Path, records: pathlib.Path) -> None:
-    jobs = _hosts(tmp_path, records, CONFIG, 2)
-    jobs[1]["custom_config"]["trainer"] = to_json(_with(CONFIG, {}, seed=8))
-    [trained] = _train(jobs)
-    assert trained.status == (1, 1)
-    for log in trained.log:
-        assert "TrainingError: All 2 hosts must train the same" in log and "host 1 differ from those of host 0" in log
-    assert not trained.folder.exists()
 
 
 @pytest.mark.soak

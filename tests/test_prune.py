@@ -26,6 +26,7 @@ TYPES = {
     "DataGate": {"blessing": "DataBlessing"},
     "Trainer": {"model": "Model", "model_run": "ModelRun"},
     "Evaluator": {"blessing": "ModelBlessing"},
+    "ServingCheck": {"blessing": "InfraBlessing"},
     "Pusher": {"pushed_model": "PushedModel"},
 }
 STEPS = tuple(TYPES)
@@ -54,6 +55,8 @@ class Root:
         cached: Mapping[str, dict[str, int]] | None = None,
         blessed: int = 1,
         base: int = 0,
+        start: int = 0,
+        servable: int = 1,
     ) -> dict[str, dict[str, int]]:
         """Adds a run.
 
@@ -63,23 +66,26 @@ class Root:
             cached: the outputs of those that were cached, from an earlier run's.
             blessed: the Evaluator's word.
             base: id of the model that the Evaluator compared with; 0: none.
+            start: id of the model whose weights the training began with; 0: none.
+            servable: the word of ServingCheck.
 
         Returns:
             Ids of the output artifacts by step and key.
         """
         outputs: dict[str, dict[str, int]] = dict(cached or {})
         steps = dict.fromkeys(STEPS, COMPLETE) if steps is None else steps
+        models = {"Evaluator": {"baseline": base}, "Trainer": {"base_model": start}}
         for step in STEPS:
+            inputs = {key: model for key, model in models.get(step, {}).items() if model}
             if step in (cached or {}):
-                self._execute(name, step, CACHED, outputs[step], {})
+                self._execute(name, step, CACHED, outputs[step], inputs)
             elif step in steps:
-                execution = self._execute(
-                    name, step, steps[step], {}, {"baseline": base} if step == "Evaluator" and base else {}
-                )
+                execution = self._execute(name, step, steps[step], {}, inputs)
                 for key, kind in TYPES[step].items():
                     self._fill(step, key, execution)
                     if steps[step] == COMPLETE:
-                        outputs.setdefault(step, {})[key] = self._publish(name, step, key, kind, execution, outputs, blessed)
+                        word = servable if step == "ServingCheck" else blessed
+                        outputs.setdefault(step, {})[key] = self._publish(name, step, key, kind, execution, outputs, word)
         folder = self.folder / "runs" / name
         folder.mkdir(parents=True)
         status = "succeeded" if "Pusher" in outputs else "failed"
@@ -97,7 +103,8 @@ class Root:
         uri = str(self.artifacts / step / key / str(execution))
         artifact = metadata_store_pb2.Artifact(type_id=self._kinds[kind], uri=uri, state=LIVE)
         of_model, of_data = outputs.get("Trainer", {}).get("model", 0), outputs.get("StatisticsGen", {}).get("statistics", 0)
-        about = {"ModelBlessing": ("current_model_id", of_model), "DataBlessing": ("current_statistics_id", of_data)}
+        about = dict.fromkeys(("ModelBlessing", "InfraBlessing"), ("current_model_id", of_model))
+        about["DataBlessing"] = ("current_statistics_id", of_data)
         if kind in about:
             artifact.custom_properties["blessed"].int_value = blessed
             artifact.custom_properties[about[kind][0]].int_value = about[kind][1]
@@ -127,11 +134,14 @@ class Root:
             found.append(known or metadata_store_pb2.Context(type_id=type_id, name=name))
         return found
 
-    def push(self, version: str, model: int) -> None:
-        [artifact] = self.store.get_artifacts_by_id([model])
+    def uri(self, number: int) -> str:
+        [artifact] = self.store.get_artifacts_by_id([number])
+        return artifact.uri
+
+    def push(self, version: str, model: int, **facts: str) -> None:
         folder = self.folder / "models" / self.pipeline
         (folder / version).mkdir(parents=True)
-        write_record(folder, Record(version=version, digest="", seal="", pushed="", model_uri=artifact.uri))
+        write_record(folder, Record(version=version, digest="", seal="", pushed="", model_uri=self.uri(model), **facts))
 
     def prune(self, keep: int, **options: Any) -> list[Freed]:
         return prune.prune(str(self.folder), keep, **options)
@@ -148,7 +158,7 @@ class Root:
 
 
 ALL = [f"{step}.{key}" for step, keys in TYPES.items() for key in keys]
-MODEL_AND_WORD = ["Trainer.model", "Evaluator.blessing"]
+MODEL_AND_WORD = ["Trainer.model", "Evaluator.blessing", "ServingCheck.blessing"]
 DATA_AND_WORD = ["StatisticsGen.statistics", "DataGate.blessing"]
 
 
@@ -167,9 +177,9 @@ def test_runs_beyond_the_kept_lose_what_is_no_baseline(root: Root) -> None:
     # Of the third, model and data are what the fourth is compared with.
     kept = _but(*MODEL_AND_WORD, *DATA_AND_WORD)
     assert [root.gone(outputs) for outputs in made] == [ALL, ALL, kept, []]
-    assert (freed.artifacts, freed.runs) == (7 + 7 + 3, 3)
+    assert (freed.artifacts, freed.runs) == (8 + 8 + 3, 3)
     records = sum(len(json.dumps({"run": "1", "pipeline": PIPELINE, "status": "succeeded"})) for _ in range(3))
-    assert freed.size_bytes == 17 * 100 + records
+    assert freed.size_bytes == 19 * 100 + records
     assert sorted(path.name for path in (root.folder / "runs").iterdir()) == ["4"]
 
 
@@ -184,7 +194,7 @@ def test_dry_run_says_the_same_and_removes_nothing(root: Root) -> None:
     made = [root.run(str(number)) for number in range(1, 4)]
     said = root.prune(keep=1, dry_run=True)
     assert [root.gone(outputs) for outputs in made] == [[], [], []]
-    assert root.prune(keep=1) == said and said[0].artifacts == 10
+    assert root.prune(keep=1) == said and said[0].artifacts == 8 + 3
 
 
 def test_cache_of_a_kept_run_stays_though_an_old_run_made_it(root: Root) -> None:
@@ -212,6 +222,37 @@ def test_model_of_a_pushed_version_stays_with_its_blessing(root: Root) -> None:
     root.push("100", first["Trainer"]["model"])
     root.prune(keep=1)
     assert root.gone(first) == _but(*MODEL_AND_WORD)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_model_that_a_kept_training_began_with_stays(root: Root, cached: bool) -> None:
+    first = root.run("1")
+    for number in range(2, 4):
+        root.run(str(number))
+    last = root.run("4", start=first["Trainer"]["model"])
+    if cached:
+        trained = {step: outputs for step, outputs in last.items() if step != "Pusher"}
+        root.run("5", steps={"Pusher": COMPLETE}, cached=trained, start=first["Trainer"]["model"])
+    root.prune(keep=1)
+    assert root.gone(first) == _but(*MODEL_AND_WORD)
+
+
+def test_models_that_a_rollback_made_current_or_a_baseline_stay(root: Root) -> None:
+    made = [root.run(str(number)) for number in range(1, 7)]
+    models = [outputs["Trainer"]["model"] for outputs in made]
+    root.push("103", models[3], pushed_after_rollback_to=root.uri(models[0]))  # The rollback's own version is gone.
+    root.push("106", models[1], rolled_back_from="105", copy_of="101")
+    root.prune(keep=1)
+    kept = [name for name, outputs in zip("123456", made, strict=True) if not set(MODEL_AND_WORD) & set(root.gone(outputs))]
+    assert kept == ["1", "2", "4", "5", "6"]  # The newest two are candidate and baseline.
+
+
+def test_blessed_models_that_cannot_be_served_do_not_drive_out_those_that_can(root: Root) -> None:
+    made = [root.run("1"), root.run("2")]
+    unservable = [root.run(str(number), servable=0) for number in range(3, 6)]
+    root.prune(keep=1)
+    assert all(not set(MODEL_AND_WORD) & set(root.gone(outputs)) for outputs in made)
+    assert [set(MODEL_AND_WORD) <= set(root.gone(outputs)) for outputs in unservable] == [True, True, False]
 
 
 def test_refused_models_do_not_drive_out_the_blessed(root: Root) -> None:
@@ -287,7 +328,11 @@ def test_other_pipelines_keep_their_own_runs(root: Root) -> None:
     other = Root(root.folder, "mini.other")
     theirs = [other.run(f"o{number}") for number in range(1, 4)]
     ours = [root.run(str(number)) for number in range(1, 4)]
-    assert [one.pipeline for one in root.prune(keep=1, pipeline=PIPELINE)] == [PIPELINE, ""]
+    unfinished = [root.folder / "unfinished" / name for name in "ab"]  # Of whichever pipeline.
+    for folder in unfinished:
+        folder.mkdir(parents=True)
+    assert [one.pipeline for one in root.prune(keep=1, pipeline=PIPELINE)] == [PIPELINE]
+    assert all(folder.is_dir() for folder in unfinished)
     assert [root.gone(outputs) for outputs in theirs] == [[], [], []] and root.gone(ours[0]) == ALL
     assert [one.pipeline for one in root.prune(keep=1)] == ["mini.other", PIPELINE, ""]
     assert root.gone(theirs[0]) == ALL and root.gone(theirs[2]) == []
@@ -312,6 +357,20 @@ def test_unfinished_trainings_stay_by_when_they_were_worked_on(root: Root) -> No
         os.utime(folder, (number, number))
     assert root.prune(keep=2)[-1] == Freed("", leftovers=1, size_bytes=10)
     assert sorted(path.name for path in (root.folder / "unfinished").iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("status", ["succeeded", "running"])
+def test_root_with_runs_of_a_shared_metadata_store_is_not_pruned(root: Root, status: str) -> None:
+    made = [root.run(str(number)) for number in range(1, 4)]
+    path = root.folder / "runs" / "2" / "summary.json"
+    facts = {"run": "2", "pipeline": PIPELINE, "metadata_run": "2.0a1b2c3d", "status": status, "pid": 1}
+    path.write_text(json.dumps(facts))
+    with pytest.raises(VocsegError, match=r"its run 2 has its metadata in a server \(--metadata\)"):
+        root.prune(keep=1)
+    assert root.gone(made[0]) == []
+    path.write_text(json.dumps(facts | {"metadata_run": "2"}))
+    root.prune(keep=1)
+    assert root.gone(made[0]) == ALL
 
 
 def test_nothing_is_pruned_while_a_run_is_under_way(root: Root) -> None:
@@ -340,5 +399,5 @@ def test_what_was_freed_is_printed(root: Root, capfd: pytest.CaptureFixture[str]
         root.run(str(number))
     prune.show(str(root.folder), 1, None, dry_run=True)
     lines = capfd.readouterr().out.splitlines()
-    assert lines[0].startswith("mini.test: 10 artifacts, 0 leftovers, 2 runs, 0.0 MB")
+    assert lines[0].startswith("mini.test: 11 artifacts, 0 leftovers, 2 runs, 0.0 MB")
     assert lines[-1] == "Would free 0.0 MB."

@@ -1,13 +1,16 @@
 """`vocseg retrain`: the story of some portions of data, through the command line as a timer starts it; and its parts."""
 
+import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,17 +21,20 @@ from pipeline import locks, prune
 from pipeline import retrain as retraining
 from pipeline.request import Request
 from pipeline.retrain import Options, judge
+from pipeline.runs import Summary
 from pipeline_config import preset
 
 PROJECT = pathlib.Path(__file__).parents[1]
 SPLITS = {"train": 12, "val": 6, "test": 6}
 SETTINGS = [
     "--preset=mini",
-    "--epochs=2",
+    "--epochs=60",  # A model that is worth something: another can be worse.
+    "--set=train.batch_size=4",
+    "--set=train.learning_rate=5e-3",
     "--spec=voc2007",
     "--span=last:9",
     "--warm-start",
-    "--set=model.filters=4",
+    "--set=model.filters=8",
     "--set=model.depth=2",
     "--set=evaluate.min_mean_iou=0",
     "--set=evaluate.beat_constant=false",
@@ -90,10 +96,13 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         os.utime(path, (1, 1))
     note("touched")
     write_fake_voc(folder / "span-2", seed=2, split_sizes=SPLITS)
-    note("worse", "--set=evaluate.min_mean_iou=0.999")
+    note("low", "--set=evaluate.min_mean_iou=0.999")
     note("second")
     note("again", "--keep=1")
     note("pruned")
+    # Of another shape, so that it begins with fresh weights, and stays at them.
+    untrained = ("--epochs=1", "--set=model.filters=9", "--set=train.learning_rate=1e-9")
+    note("worse", *untrained, "--set=evaluate.max_mean_iou_drop=0")
     write_fake_voc(folder / "span-3", seed=3, split_sizes=SPLITS)
     spoil(folder / "span-3", folder / "span-1")
     note("spoilt")
@@ -122,13 +131,13 @@ def test_touched_data_executes_nothing(story: dict[str, Any]) -> None:
 @pytest.mark.e2e
 @pytest.mark.timeout(1800)
 def test_new_data_is_trained_on_from_the_blessed_model_and_a_bad_one_is_not_pushed(story: dict[str, Any]) -> None:
-    first, worse = story["first"], story["worse"]
-    assert (worse["code"], worse["result"], worse["version"]) == (3, "refused", None), worse["stderr"]
-    assert "Trainer" in executed(worse) and worse["summary"]["listed"] == 2 * first["summary"]["listed"]
-    assert worse["started_from"] == os.path.dirname(first["summary"]["paths"]["trained"])
-    assert f"starting with the weights of {worse['started_from']}" in worse["stderr"]
-    assert worse["baseline"] is not None and worse["versions"] == first["versions"]
-    assert any("below the floor" in reason for reason in worse["reasons"])
+    first, low = story["first"], story["low"]
+    assert (low["code"], low["result"], low["version"]) == (3, "refused", None), low["stderr"]
+    assert "Trainer" in executed(low) and low["summary"]["listed"] == 2 * first["summary"]["listed"]
+    assert low["started_from"] == os.path.dirname(first["summary"]["paths"]["trained"])
+    assert f"starting with the weights of {low['started_from']}" in low["stderr"]
+    assert low["baseline"] is not None and low["versions"] == first["versions"]
+    assert any("below the floor" in reason for reason in low["reasons"])
 
 
 @pytest.mark.e2e
@@ -137,7 +146,7 @@ def test_same_training_keeps_its_start_and_its_model_is_pushed_where_it_is_good_
     second = story["second"]
     assert (second["code"], second["result"]) == (0, "pushed"), second["stderr"]
     assert "Trainer" not in executed(second) and "Evaluator" in executed(second)
-    assert second["mean_iou"] == story["worse"]["mean_iou"] and len(second["versions"]) == 2
+    assert second["mean_iou"] == story["low"]["mean_iou"] and len(second["versions"]) == 2
 
 
 @pytest.mark.e2e
@@ -145,7 +154,7 @@ def test_same_training_keeps_its_start_and_its_model_is_pushed_where_it_is_good_
 def test_blessed_model_does_not_set_off_another_training_from_itself(story: dict[str, Any]) -> None:
     again = story["again"]
     assert (again["code"], again["result"], executed(again)) == (0, "unchanged", []), again["stderr"]
-    assert again["started_from"] == story["worse"]["started_from"]
+    assert again["started_from"] == story["low"]["started_from"]
 
 
 @pytest.mark.e2e
@@ -162,6 +171,18 @@ def test_run_after_a_pruning_finds_all_of_its_cache_and_its_baseline(story: dict
 
 @pytest.mark.e2e
 @pytest.mark.timeout(1800)
+def test_model_that_is_worse_than_the_blessed_one_is_refused(story: dict[str, Any]) -> None:
+    second, worse = story["second"], story["worse"]
+    assert (worse["code"], worse["result"], worse["version"]) == (3, "refused", None), worse["stderr"]
+    assert "another network (model.filters was 8, is 9)" in worse["summary"]["start"]["refusal"] and worse["started_from"] == ""
+    assert worse["mean_iou"] < worse["baseline"] == second["mean_iou"]  # Of the same pictures.
+    [refusal] = worse["summary"]["verdict"]["refusals"]
+    assert re.fullmatch(r"mean IoU fell by [\d.]+ points from the baseline's [\d.]+, allowed 0.00 points", refusal)
+    assert refusal in worse["reasons"] and worse["versions"] == second["versions"]
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1800)
 def test_spoilt_data_is_refused_and_the_old_model_stays(story: dict[str, Any]) -> None:
     spoilt = story["spoilt"]
     assert (spoilt["code"], spoilt["result"]) == (1, "failed")
@@ -171,16 +192,18 @@ def test_spoilt_data_is_refused_and_the_old_model_stays(story: dict[str, Any]) -
 
 # Its parts.
 
-SUMMARY = {
-    "run": "20260101T000000Z",
-    "pipeline": "mini.embedded",
-    "steps": [{"name": "Trainer", "status": "run"}, {"name": "Pusher", "status": "cached"}],
-    "metrics": {"mean_iou": 0.5},
-    "baseline": {"mean_iou": 0.4},
-    "pushed": {"version": "7", "new": True},
-    "start": {"base": "/models/1", "refusal": ""},
-    "verdict": {"reasons": ["because"]},
-}
+SUMMARY = Summary(
+    run="20260101T000000Z",
+    pipeline="mini.embedded",
+    status="succeeded",
+    steps=[{"name": "Trainer", "status": "run"}, {"name": "Pusher", "status": "cached"}],
+    metrics={"mean_iou": 0.5},
+    baseline={"mean_iou": 0.4},
+    pushed={"version": "7", "new": True},
+    start={"base": "/models/1", "refusal": ""},
+    verdict={"reasons": ["because"]},
+)
+REFUSED = dataclasses.replace(SUMMARY, pushed=None)
 
 
 @pytest.mark.parametrize(
@@ -194,27 +217,29 @@ SUMMARY = {
     ],
 )
 def test_result_follows_from_what_was_executed_and_pushed(change: dict[str, Any], result: str):
-    assert judge(SUMMARY | change) == result
+    assert judge(dataclasses.replace(SUMMARY, **change)) == result
 
 
 def _outcome(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     root: pathlib.Path,
-    ended: dict[str, Any] | BaseException,
-    summary: str | None = None,
+    ended: BaseException | None = None,
+    summary: Summary | None = SUMMARY,
     **options: Any,
 ) -> dict[str, Any]:
     """Retrains with a run that ends as is said; returns the line of JSON with the exit code and what was said beside."""
 
-    def fake(config: Any, request: Request) -> None:
+    def fake(config: Any, request: Request, on_begin: Callable[[Summary], None]) -> Summary | None:
         print("a table")
-        if isinstance(ended, BaseException):
+        if summary:
+            on_begin(summary)
+        if ended:
             raise ended
-        pathlib.Path(request.summary or "").write_text(json.dumps(ended))
+        return summary
 
     monkeypatch.setattr(retraining.run, "run", fake)
-    code = retraining.retrain(lambda: preset("mini"), Options(request=Request(root=str(root), summary=summary), **options))
+    code = retraining.retrain(lambda: preset("mini"), Options(request=Request(root=str(root)), **options))
     out, err = capfd.readouterr()
     [line] = out.splitlines()
     assert "a table" in err
@@ -224,7 +249,7 @@ def _outcome(
 def test_line_says_what_the_run_said(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: pathlib.Path
 ):
-    told = _outcome(monkeypatch, capfd, tmp_path, SUMMARY)
+    told = _outcome(monkeypatch, capfd, tmp_path)
     assert told.pop("seconds") >= 0 and told.pop("stderr")
     assert told == {
         "code": 0,
@@ -241,10 +266,16 @@ def test_line_says_what_the_run_said(
     }
 
 
+def test_refused_model_has_a_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+):
+    told = _outcome(monkeypatch, capfd, tmp_path, summary=REFUSED)
+    assert (told["code"], told["result"], told["error"]) == (3, "refused", None)
+
+
 @pytest.mark.parametrize(
     ("ended", "code", "result"),
     [
-        (SUMMARY | {"pushed": None}, 3, "refused"),
         (locks.BusyError("Another run"), 4, "busy"),
         (VocsegError("The data is bad."), 1, "failed"),
         (RuntimeError("surprise"), 1, "failed"),
@@ -260,20 +291,25 @@ def test_exit_code_says_how_it_ended(
     code: int,
     result: str,
 ):
-    told = _outcome(monkeypatch, capfd, tmp_path, ended)
-    assert (told["code"], told["result"]) == (code, result)
-    assert (told["error"] is None) == (result == "refused")
-    if told["error"]:
-        assert f"error: {told['error']}" in told["stderr"]
+    told = _outcome(monkeypatch, capfd, tmp_path, ended, summary=None)
+    assert (told["code"], told["result"], told["run"], told["mean_iou"]) == (code, result, "", None)
+    assert f"error: {told['error']}" in told["stderr"]
 
 
-def test_summary_of_an_earlier_run_is_not_told_again(
+def test_what_a_run_had_found_before_it_failed_is_told(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: pathlib.Path
 ):
-    path = tmp_path / "summary.json"
-    path.write_text(json.dumps(SUMMARY))
-    told = _outcome(monkeypatch, capfd, tmp_path, locks.BusyError("Another run"), summary=str(path))
-    assert (told["result"], told["run"], told["mean_iou"]) == ("busy", "", None)
+    summary = dataclasses.replace(SUMMARY, status="failed")
+    told = _outcome(monkeypatch, capfd, tmp_path, VocsegError("The disk is full."), summary)
+    assert (told["result"], told["run"], told["mean_iou"], told["version"]) == ("failed", SUMMARY.run, 0.5, "7")
+
+
+@pytest.mark.parametrize(("error", "text"), [(KeyboardInterrupt(), "interrupted; run"), (OSError("full"), "OSError: full")])
+def test_what_goes_wrong_after_the_last_step_does_not_hide_the_push(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: pathlib.Path, error: BaseException, text: str
+):
+    told = _outcome(monkeypatch, capfd, tmp_path, error)  # In the report, for instance.
+    assert (told["code"], told["result"], told["version"]) == (1, "pushed", "7") and text in told["error"]
 
 
 def test_keep_prunes_this_pipeline_after_the_run(
@@ -286,18 +322,25 @@ def test_keep_prunes_this_pipeline_after_the_run(
         return [prune.Freed("a", size_bytes=5), prune.Freed("", size_bytes=2)]
 
     monkeypatch.setattr(retraining.prune, "prune", fake)
-    assert _outcome(monkeypatch, capfd, tmp_path, SUMMARY, keep=3)["pruned_bytes"] == 7
+    assert _outcome(monkeypatch, capfd, tmp_path, keep=3)["pruned_bytes"] == 7
     assert calls == [(str(tmp_path), 3, "mini.embedded")]
-    assert _outcome(monkeypatch, capfd, tmp_path, VocsegError("x"), keep=3)["pruned_bytes"] == 0
+    assert _outcome(monkeypatch, capfd, tmp_path, VocsegError("x"), None, keep=3)["pruned_bytes"] == 0
     assert len(calls) == 1  # A run that failed is looked into first.
 
 
-@pytest.mark.parametrize(("error", "code", "told"), [(locks.BusyError("b"), 0, None), (VocsegError("v"), 1, "v")])
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (locks.BusyError("b"), 0, None),
+        (VocsegError("v"), 1, "v"),
+        (KeyboardInterrupt(), 1, "interrupted; run the same command again to go on"),
+    ],
+)
 def test_pruning_that_fails_leaves_the_model_pushed(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     tmp_path: pathlib.Path,
-    error: Exception,
+    error: BaseException,
     code: int,
     told: str | None,
 ):
@@ -305,8 +348,32 @@ def test_pruning_that_fails_leaves_the_model_pushed(
         raise error
 
     monkeypatch.setattr(retraining.prune, "prune", fail)
-    outcome = _outcome(monkeypatch, capfd, tmp_path, SUMMARY, keep=1)
-    assert (outcome["code"], outcome["result"], outcome["error"]) == (code, "pushed", told)
+    outcome = _outcome(monkeypatch, capfd, tmp_path, keep=1)
+    assert (outcome["code"], outcome["result"], outcome["version"], outcome["error"]) == (code, "pushed", "7", told)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ({"root": "gs://bucket/root"}, "Only a root on this machine can be pruned"),
+        ({"metadata": "mysql://a@b/c"}, "--keep prunes by the root's own metadata.sqlite"),
+    ],
+)
+def test_what_could_not_be_pruned_afterwards_is_refused_before_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: pathlib.Path,
+    place: dict[str, str],
+    words: str,
+):
+    def refuse(*_: Any) -> None:
+        raise AssertionError("it runs")
+
+    monkeypatch.setattr(retraining.run, "run", refuse)
+    request = Request(**{"root": str(tmp_path)} | place)
+    assert retraining.retrain(lambda: preset("mini"), Options(request=request, keep=1)) == 1
+    told = json.loads(capfd.readouterr().out)
+    assert told["result"] == "failed" and words in told["error"]
 
 
 def test_run_while_another_is_under_way_is_busy_and_leaves_no_record(tmp_path: pathlib.Path):
@@ -322,6 +389,7 @@ def test_mistake_in_the_configuration_has_its_line_and_one_in_the_command_line_h
     assert code == 1 and "train.epohs" in json.loads(out)["error"]
     assert vocseg("retrain", "--keep=0")[:2] == (2, "")
     assert vocseg("retrain", "--wait=-1")[:2] == (2, "")
+    assert vocseg("retrain", "--dry-run")[:2] == (2, "")  # It is of `run` only; here it would train.
 
 
 def test_termination_is_an_interrupt_with_its_line(tmp_path: pathlib.Path):

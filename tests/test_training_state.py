@@ -1,5 +1,6 @@
 """A training's state: it comes back to the bit, and whatever moment a kill chooses, one whole state remains."""
 
+import io
 import pathlib
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from components import training_state
-from components.training_state import StateFolder, TrainingState, remove_finished
+from components.training_state import StateFolder, TrainingState, decode, encode, remove_finished
 
 
 def _state(epoch: int, best_epoch: int = 1) -> TrainingState:
@@ -41,6 +42,20 @@ def test_state_comes_back_to_the_bit(place: str) -> None:
     StateFolder(place).save(_state(3))
     loaded = StateFolder(place).load()
     assert loaded is not None and _same(loaded, _state(3))
+
+
+@pytest.mark.parametrize("state", [_state(3), TrainingState(epoch=1, arrays=[np.ones(1)]), TrainingState()])
+def test_state_reaches_another_host_to_the_bit(state: TrainingState) -> None:
+    received = decode(encode(state))
+    assert received is not None and _same(received, state) and len(received.best_weights) == len(state.best_weights)
+    assert decode(encode(None)) is None
+
+
+def test_what_another_host_sends_runs_no_code() -> None:
+    content = io.BytesIO()
+    np.savez(content, np.array([object()]))  # NumPy pickles it.
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        decode(content.getvalue())
 
 
 def test_no_folder_is_no_state(place: str) -> None:

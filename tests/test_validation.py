@@ -11,7 +11,6 @@ import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
-from tfx.components.distribution_validator import executor as distribution_validator
 from tfx.components.example_validator import executor as example_validator
 from tfx.types import artifact_utils, standard_artifacts
 from tfx_bsl.coders import example_coder
@@ -21,6 +20,7 @@ from components.datasets import layout
 from components.datasets.examples import encode_example, read_pair
 from components.datasets.schema import make_schema, schema_text
 from components.datasets.voc2007.builder import Voc2007Semantic
+from components.distribution_validator import DistributionValidator
 from components.drift import MIN_EXAMPLES, make_drift_config
 from components.errors import DataError
 from components.schema_gen import SCHEMA_FILE, SchemaGen
@@ -174,14 +174,14 @@ def _validate(
     baseline: dict[str, list[bytes]] | None = None,
     max_drift: float = 0.3,
 ) -> dict[str, list[Any]]:
-    """Returns what the gate receives: statistics of these records, and what TFX's own executors write of them."""
+    """Returns what the gate receives: statistics of these records, and what the executors of validation write of them."""
     statistics = _statistics_artifact(folder / "statistics", splits, schema, 17)
     before = [_statistics_artifact(folder / "baseline", baseline, schema, 16)] if baseline else []
     anomalies, drift = standard_artifacts.ExampleAnomalies(), standard_artifacts.ExampleAnomalies()
     anomalies.uri, drift.uri = str(folder / "anomalies"), str(folder / "drift")
     inputs = {"statistics": [statistics], "schema": [_schema_artifact(folder / "schema")]}
     example_validator.Executor().Do(inputs, {"anomalies": [anomalies]}, {})
-    distribution_validator.Executor().Do(
+    DistributionValidator.EXECUTOR_SPEC.executor_class().Do(
         {"statistics": [statistics], "baseline_statistics": before},
         {"anomalies": [drift]},
         {"distribution_validator_config": make_drift_config(max_drift)},
