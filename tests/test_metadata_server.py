@@ -92,11 +92,35 @@ def test_missing_file_of_tls_is_named(tmp_path: pathlib.Path) -> None:
 
 
 def test_runs_of_one_second_in_two_roots_have_two_names(tmp_path: pathlib.Path) -> None:
-    one, two = (metadata_server.run_name("20261120T054302Z", ADDRESS, str(tmp_path / name)) for name in "ab")
-    assert one != two and one.startswith("20261120T054302Z.")
+    run = "20261120T054302Z"
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    one, two = (metadata_server.run_name(run, ADDRESS, str(tmp_path / name)) for name in "ab")
+    assert one != two and one.startswith(f"{run}.")
+    assert metadata_server.run_name(run, ADDRESS, str(tmp_path / "a")) == one
     assert metadata_server.is_run_of(one, ADDRESS, str(tmp_path / "a"))
     assert not metadata_server.is_run_of(two, ADDRESS, str(tmp_path / "a"))
-    assert metadata_server.run_name("20261120T054302Z", "", str(tmp_path)) == "20261120T054302Z"
+
+
+def test_containers_with_one_host_name_and_one_path_are_told_apart(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "output"
+    folder.mkdir()
+    one = metadata_server.run_name("1", ADDRESS, str(folder))
+    folder.rename(tmp_path / "of another container")
+    folder.mkdir()
+    assert not metadata_server.is_run_of(one, ADDRESS, str(folder))
+
+
+def test_copy_of_a_root_is_another_one(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a").mkdir()
+    one = metadata_server.run_name("1", ADDRESS, str(tmp_path / "a"))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert not metadata_server.is_run_of(one, ADDRESS, str(tmp_path / "b"))
+
+
+def test_run_with_a_file_of_its_own_is_called_as_it_is(tmp_path: pathlib.Path) -> None:
+    assert metadata_server.run_name("1", "", str(tmp_path)) == "1" and not list(tmp_path.iterdir())
+    assert metadata_server.is_run_of("1", "", str(tmp_path))
 
 
 def test_server_that_does_not_listen_is_said_to() -> None:
