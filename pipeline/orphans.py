@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 
 import ml_metadata as mlmd
+from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.io import fileio
 from tfx.orchestration import metadata
@@ -83,7 +84,10 @@ def end_orphans(
 
 def _describe(store: mlmd.MetadataStore, number: int) -> Orphan:
     """Reads to what an execution belongs from its contexts, whose names TFX makes."""
-    names = {context.type: context.name for context in store.get_contexts_by_execution(number)}
+    try:
+        names = {context.type: context.name for context in store.get_contexts_by_execution(number)}
+    except errors.NotFoundError:  # It has none: another program's, in a shared store.
+        names = {}
     pipeline = names.get("pipeline", "")
     return Orphan(number, names.get("pipeline_run", ""), pipeline, names.get("node", "").removeprefix(f"{pipeline}."))
 
