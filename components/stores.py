@@ -6,9 +6,9 @@ Paths may be local, too. Errors are Python's own, as those of `components.datase
 import concurrent.futures
 import contextlib
 import hashlib
-import os
 import posixpath
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
@@ -142,6 +142,6 @@ def try_writing(address: str) -> None:
     Raises:
         OSError: that cannot be done, whatever the reason.
     """
-    path = join(address, f".vocseg-{os.getpid()}")
+    path = join(address, f".vocseg-{uuid.uuid4().hex}")  # Several machines may try at once.
     write_bytes(path, b"")
     remove(path)
