@@ -6,19 +6,18 @@ Paths may be local, too. Errors are Python's own, as those of `components.datase
 import concurrent.futures
 import contextlib
 import hashlib
-import os
 import posixpath
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
-from components.datasets.files import is_remote, join, os_errors
+from components.datasets.files import completion_mark, is_remote, join, os_errors
 
 _THREADS = 16
 """Copies at a time: a store answers slowly, and many at once."""
 
-_COMPLETE = ".complete"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -72,7 +71,7 @@ def copy_files(source: str, target: str, names: Iterable[str]) -> None:
 def upload(folder: str, address: str) -> None:
     """Copies a folder to a store, once.
 
-    What is there counts as whole once an object beside it says so, which is written last: `is_complete` asks for it.
+    What is there counts as whole once its `completion_mark` is there, too: `is_complete` asks for it.
 
     Args:
         folder: on this machine.
@@ -82,18 +81,13 @@ def upload(folder: str, address: str) -> None:
         OSError: the store cannot be written to.
     """
     copy_files(folder, address, names_below(folder))
-    mark_complete(address)
-
-
-def mark_complete(address: str) -> None:
-    """Writes the object that says that a folder is whole."""
-    write_bytes(address + _COMPLETE, b"")
+    write_bytes(completion_mark(address), b"")
 
 
 def is_complete(address: str) -> bool:
     """Tells whether a folder in a store is whole."""
     with os_errors(address):
-        return tf.io.gfile.exists(address + _COMPLETE)
+        return tf.io.gfile.exists(completion_mark(address))
 
 
 @contextlib.contextmanager
@@ -142,6 +136,6 @@ def try_writing(address: str) -> None:
     Raises:
         OSError: that cannot be done, whatever the reason.
     """
-    path = join(address, f".vocseg-{os.getpid()}")
+    path = join(address, f".vocseg-{uuid.uuid4().hex}")  # Several machines may try at once.
     write_bytes(path, b"")
     remove(path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pipeline_config
 from components.errors import VocsegError
+from pipeline.locations import DEFAULT_LOCAL, local_folder
 from pipeline.quiet import quiet_tfx
 
 if TYPE_CHECKING:
@@ -282,7 +283,7 @@ def _add_local(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--local",
         metavar="DIR",
-        default=DEFAULT_ROOT,
+        default=DEFAULT_LOCAL,
         help="where metadata, locks and logs lie if the root is in a store, as gs://... (default: %(default)s)",
     )
 
@@ -520,9 +521,8 @@ def _runs(arguments: argparse.Namespace) -> int:
     import rich.console
 
     from pipeline import console, runs
-    from pipeline.locations import local_folder
 
-    found = runs.read_all(os.path.join(local_folder(arguments.root, arguments.local), "runs"))
+    found = runs.read_all(os.path.join(_records(arguments), "runs"))
     if not found:
         print(f"There are no runs in {arguments.root}. `vocseg run` makes one; --root says where.")
         return 0
@@ -532,11 +532,20 @@ def _runs(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from pipeline.locations import local_folder
     from pipeline.report import report
 
-    report(arguments.run, local_folder(arguments.root, arguments.local), arguments.output)
+    report(arguments.run, _records(arguments), arguments.output)
     return 0
+
+
+def _records(arguments: argparse.Namespace) -> str:
+    """Returns the folder with the records of a root's runs; says which it is where it is not the root."""
+    from components.datasets.files import is_remote
+
+    folder = local_folder(arguments.root, arguments.local)
+    if is_remote(arguments.root):
+        print(f"The runs of {arguments.root} are recorded on this machine, in {folder} (--local says below which folder).")
+    return folder
 
 
 def _predict(arguments: argparse.Namespace) -> int:

@@ -13,8 +13,8 @@ from components.datasets.files import is_remote
 from components.errors import VocsegError
 from pipeline_config import PipelineConfig
 
-DEFAULT_LOCAL = "output"
-"""Below it lie the records of roots in stores."""
+DEFAULT_LOCAL = "~/.local/share/vocseg"
+"""Below it lie the records of roots in stores: in one place, whatever the working directory."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,10 +118,19 @@ def local_folder(root: str | os.PathLike, local: str | os.PathLike) -> str:
 
     Args:
         root: a folder, which is the answer itself, or an address in a store.
-        local: where the records of stores' roots lie.
+        local: where the records of stores' roots lie; a leading ~ is the home of who runs this.
+
+    Raises:
+        VocsegError: there is no such home.
     """
     root = _absolute_root(os.fspath(root))
-    return str(pathlib.Path(local).absolute() / "stores" / _folder_name(root)) if is_remote(root) else root
+    if not is_remote(root):
+        return root
+    try:
+        folder = pathlib.Path(local).expanduser().absolute()
+    except RuntimeError as error:
+        raise VocsegError(f"--local: {local} cannot be found: {error} Give it the path of a folder.") from error
+    return str(folder / "stores" / _folder_name(root))
 
 
 def refuse_store(root: str | os.PathLike, what: str, instead: str) -> None:

@@ -11,10 +11,12 @@ import re
 import socket
 import time
 import urllib.parse
+import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from components.errors import VocsegError
+from pipeline.locations import write_file
 
 if TYPE_CHECKING:
     from ml_metadata.proto import metadata_store_pb2
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 PASSWORD = "VOCSEG_METADATA_PASSWORD"
 PASSWORD_FILE = "VOCSEG_METADATA_PASSWORD_FILE"
 _SCHEME = "mysql://"
+_ID_FILE = ".id"
+"""In the folder of a root that uses a server."""
 _TLS = ("ca", "cert", "key")
 _FORM = f"{_SCHEME}USER@HOST[:PORT]/DATABASE[?ca=FILE&cert=FILE&key=FILE]"
 _REACH_S = 10.0
@@ -128,12 +132,15 @@ def check(address: str, environment: Mapping[str, str] = os.environ) -> None:
 
 
 def run_name(run: str, address: str, folder: str) -> str:
-    """Returns a run's name in the store: two machines that share one may start runs in the same second.
+    """Returns a run's name in the store: two roots that share one may start runs in the same second.
 
     Args:
         run: its name in its root.
         address: of the server; empty: the store is the root's own file.
-        folder: the root's, on this machine.
+        folder: the root's, on this machine; where there is a server, it gets a file with an id at the first run.
+
+    Raises:
+        OSError: that file cannot be written or read.
     """
     return f"{run}.{_mark(folder)}" if address else run
 
@@ -144,7 +151,15 @@ def is_run_of(name: str, address: str, folder: str) -> bool:
 
 
 def _mark(folder: str) -> str:
-    return hashlib.sha256(f"{socket.gethostname()}:{os.path.realpath(folder)}".encode()).hexdigest()[:8]
+    """Returns 8 digits for a folder: of a random id in it, since containers share host names and paths, and of its path.
+
+    The path counts, too, since the copy of a root is another one.
+    """
+    path = os.path.join(folder, _ID_FILE)
+    if not os.path.exists(path):  # To be called with the root's lock: nobody else makes one now.
+        write_file(path, uuid.uuid4().hex.encode())
+    ident = pathlib.Path(path).read_text()
+    return hashlib.sha256(f"{ident}:{os.path.realpath(folder)}".encode()).hexdigest()[:8]
 
 
 def _password(environment: Mapping[str, str]) -> str:

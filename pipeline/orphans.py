@@ -5,17 +5,21 @@ the metadata store as running.
 """
 
 import dataclasses
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import ml_metadata as mlmd
+from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.io import fileio
 from tfx.orchestration import metadata
+from tfx.orchestration.portable import data_types
+from tfx.types import value_artifact
 
-_ENDLESS = (metadata_store_pb2.Execution.NEW, metadata_store_pb2.Execution.RUNNING)
-_SYSTEM = ".system"
-_TEMPORARY = ("driver_execution", "stateful_working_dir")
+_ENDLESS = mlmd.ListOptions(filter_query="last_known_state IN (NEW, RUNNING)")
+_WRITES = "vocseg_writes"
+"""Property of an execution: the folders that it writes, as a JSON list."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +39,23 @@ class Orphan:
     component: str
 
 
+def note_folders(connection: metadata_store_pb2.ConnectionConfig, info: data_types.ExecutionInfo) -> None:
+    """Notes on an execution the folders that it is about to write; TFX notes outputs only of what has ended."""
+    outputs = [artifact for artifacts in info.output_dict.values() for artifact in artifacts]
+    folders = [os.path.dirname(a.uri) if isinstance(a, value_artifact.ValueArtifact) else a.uri for a in outputs]
+    folders += [os.path.dirname(info.execution_output_uri), info.stateful_working_dir]
+    with metadata.Metadata(connection) as handle:
+        [execution] = handle.store.get_executions_by_id([info.execution_id])
+        execution.custom_properties[_WRITES].string_value = json.dumps([folder for folder in folders if folder])
+        handle.store.put_executions([execution])
+
+
 def end_orphans(
     connection: metadata_store_pb2.ConnectionConfig,
     folder_of: Callable[[str], str],
     is_ours: Callable[[str], bool] = lambda run: True,
 ) -> list[Orphan]:
-    """Marks executions that never ended as failed, and removes what they have written.
+    """Marks executions that never ended as failed, and removes what they say that they write.
 
     To be called with the root's lock: then no execution of the root can be under way.
 
@@ -54,14 +69,13 @@ def end_orphans(
     """
     ended = []
     with metadata.Metadata(connection) as handle:
-        for execution in handle.store.get_executions():
-            if execution.last_known_state not in _ENDLESS:
-                continue
+        for execution in handle.store.get_executions(list_options=_ENDLESS):
             orphan = _describe(handle.store, execution.id)
             if not is_ours(orphan.run):
                 continue
             if orphan.component:  # The files first: what is killed in between is still found by its state.
-                _remove_outputs(os.path.join(folder_of(orphan.pipeline), orphan.component), orphan.number)
+                noted = json.loads(execution.custom_properties[_WRITES].string_value or "[]")
+                _remove(noted, os.path.join(folder_of(orphan.pipeline), orphan.component))
             execution.last_known_state = metadata_store_pb2.Execution.FAILED
             handle.store.put_executions([execution])
             ended.append(orphan)
@@ -70,20 +84,16 @@ def end_orphans(
 
 def _describe(store: mlmd.MetadataStore, number: int) -> Orphan:
     """Reads to what an execution belongs from its contexts, whose names TFX makes."""
-    names = {context.type: context.name for context in store.get_contexts_by_execution(number)}
+    try:
+        names = {context.type: context.name for context in store.get_contexts_by_execution(number)}
+    except errors.NotFoundError:  # It has none: another program's, in a shared store.
+        names = {}
     pipeline = names.get("pipeline", "")
     return Orphan(number, names.get("pipeline_run", ""), pipeline, names.get("node", "").removeprefix(f"{pipeline}."))
 
 
-def _remove_outputs(folder: str, number: int) -> None:
-    """Removes what an execution has below its component's folder, `<key>/<number>` and TFX's own.
-
-    Folders for temporary files do not say whose they are. A component has none that it needs once no execution is under way.
-    """
-    if not fileio.isdir(folder):
-        return
-    written = [os.path.join(folder, key, str(number)) for key in fileio.listdir(folder) if key != _SYSTEM]
-    written.append(os.path.join(folder, _SYSTEM, "executor_execution", str(number)))
-    for path in (*written, *(os.path.join(folder, _SYSTEM, name) for name in _TEMPORARY)):
-        if fileio.exists(path):
-            fileio.rmtree(path)
+def _remove(folders: Iterable[str], component: str) -> None:
+    """Removes folders that lie below a component's: in a copy of a root, those of the root that it was copied from do not."""
+    for folder in folders:
+        if folder.startswith(f"{component}/") and fileio.exists(folder):
+            fileio.rmtree(folder)

@@ -78,7 +78,7 @@ def run_graph(
     """
     view.start("importing TensorFlow and TFX")
     from components import training_state
-    from pipeline import graph, runners, targets  # Takes seconds, and prints: not before the output is redirected.
+    from pipeline import graph, root_mark, runners, targets  # Takes seconds, and prints: not before the output is redirected.
 
     def note(step: "Step") -> None:
         cost = {"seconds": round(step.seconds, 2), "peak_memory_bytes": runs.take_peak_memory_bytes()}
@@ -90,8 +90,9 @@ def run_graph(
     with view.listening(), no_arguments():
         if files.is_remote(locations.root):
             _check_store(locations.root)
+        target = targets.of_runner(runner, config, locations, summary.run, beam_args)  # A server that refuses us says so first.
+        root_mark.claim(locations, target.metadata)
         locations, spec = _find_data(config, locations, view)
-        target = targets.of_runner(runner, config, locations, summary.run, beam_args)
         _end_orphans(locations, target.metadata)
         pipeline = graph.create_pipeline(config, locations, spec, target)
         retrying = functools.partial(_tell_retry, view)

@@ -14,9 +14,9 @@ from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.local import runner_utils
-from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable import data_types, launcher, runtime_parameter_utils
 from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperator
-from tfx.proto.orchestration import pipeline_pb2
+from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
 from tfx.types import artifact_utils
 
 from components.errors import VocsegError
@@ -57,6 +57,14 @@ def local_metadata(locations: Locations) -> metadata_store_pb2.ConnectionConfig:
 def open_store(locations: Locations) -> mlmd.MetadataStore:
     """Returns the metadata store of a root, for what is no run."""
     return mlmd.MetadataStore(local_metadata(locations))
+
+
+class _Launcher(launcher.Launcher):
+    """TFX's, but for a note of what a step is about to write, by which it is removed if the step is killed."""
+
+    def _run_executor(self, execution_info: data_types.ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
+        orphans.note_folders(self._mlmd_connection.connection_config, execution_info)
+        return super()._run_executor(execution_info)
 
 
 def run_local(
@@ -104,7 +112,7 @@ def run_local(
             if number > 1:  # TFX takes up the same execution again; what the last try wrote must not be found there.
                 root = pipeline.pipeline_info.pipeline_root
                 orphans.end_orphans(connection, lambda _: root, lambda run: run == run_id)
-            info = launcher.Launcher(
+            info = _Launcher(
                 pipeline_node=node,
                 mlmd_connection=metadata.Metadata(connection),
                 pipeline_info=ir.pipeline_info,

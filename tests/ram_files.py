@@ -3,6 +3,7 @@
 What uses open(), os or pathlib on such an address fails, or leaves a folder called `ram:` in the working directory.
 """
 
+import importlib
 import io
 import os
 from collections.abc import Iterator
@@ -39,6 +40,9 @@ def make_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.io.gfile, "walk", _walk)
 
 
+# By this name it is another module than TensorFlow made, and takes that one's place. Keras imports it so, at its first file in
+# a store: then what is replaced here would be as it was.
+importlib.import_module("tensorflow.io.gfile")
 _GFILE = tf.io.gfile.GFile
 _WALK = tf.io.gfile.walk
 

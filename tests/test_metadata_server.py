@@ -14,10 +14,12 @@ from collections.abc import Iterator
 
 import ml_metadata
 import pytest
+from ml_metadata.proto import metadata_store_pb2
 
 from components.datasets.fake_voc import write_fake_voc
 from components.errors import VocsegError
 from pipeline import metadata_server
+from pipeline.locations import Locations
 from pipeline.metadata_server import PASSWORD, PASSWORD_FILE, Server, connection, parse
 
 PROJECT = pathlib.Path(__file__).parents[1]
@@ -92,11 +94,35 @@ def test_missing_file_of_tls_is_named(tmp_path: pathlib.Path) -> None:
 
 
 def test_runs_of_one_second_in_two_roots_have_two_names(tmp_path: pathlib.Path) -> None:
-    one, two = (metadata_server.run_name("20261120T054302Z", ADDRESS, str(tmp_path / name)) for name in "ab")
-    assert one != two and one.startswith("20261120T054302Z.")
+    run = "20261120T054302Z"
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    one, two = (metadata_server.run_name(run, ADDRESS, str(tmp_path / name)) for name in "ab")
+    assert one != two and one.startswith(f"{run}.")
+    assert metadata_server.run_name(run, ADDRESS, str(tmp_path / "a")) == one
     assert metadata_server.is_run_of(one, ADDRESS, str(tmp_path / "a"))
     assert not metadata_server.is_run_of(two, ADDRESS, str(tmp_path / "a"))
-    assert metadata_server.run_name("20261120T054302Z", "", str(tmp_path)) == "20261120T054302Z"
+
+
+def test_containers_with_one_host_name_and_one_path_are_told_apart(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "output"
+    folder.mkdir()
+    one = metadata_server.run_name("1", ADDRESS, str(folder))
+    folder.rename(tmp_path / "of another container")
+    folder.mkdir()
+    assert not metadata_server.is_run_of(one, ADDRESS, str(folder))
+
+
+def test_copy_of_a_root_is_another_one(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a").mkdir()
+    one = metadata_server.run_name("1", ADDRESS, str(tmp_path / "a"))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert not metadata_server.is_run_of(one, ADDRESS, str(tmp_path / "b"))
+
+
+def test_run_with_a_file_of_its_own_is_called_as_it_is(tmp_path: pathlib.Path) -> None:
+    assert metadata_server.run_name("1", "", str(tmp_path)) == "1" and not list(tmp_path.iterdir())
+    assert metadata_server.is_run_of("1", "", str(tmp_path))
 
 
 def test_server_that_does_not_listen_is_said_to() -> None:
@@ -182,6 +208,34 @@ def test_errors_of_a_real_server_are_in_words(mariadb: str) -> None:
         metadata_server.check(mariadb, {})
     with pytest.raises(VocsegError, match="neither use nor make the database other.*CREATE DATABASE other"):
         metadata_server.check(mariadb.replace("/vocseg", "/other"), {PASSWORD: SECRET})
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_mark_and_orphans_on_a_real_server(mariadb: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the queries that SQLite takes; claimed by two roots at once, the store has one id."""
+    from pipeline import orphans, root_mark
+
+    monkeypatch.setenv(PASSWORD, SECRET)
+    metadata_server.check(mariadb)
+    config = connection(mariadb)
+    roots = [tmp_path / name for name in "ab"]
+    for root in roots:
+        root.mkdir()
+    with concurrent.futures.ThreadPoolExecutor(2) as two:
+        places = [Locations(root=str(root), pipeline_name="p", data="", metadata_server=mariadb) for root in roots]
+        list(two.map(lambda place: root_mark.claim(place, config), places))
+    assert (roots[0] / ".store").read_text() == (roots[1] / ".store").read_text()
+
+    store = ml_metadata.MetadataStore(config)
+    states = metadata_store_pb2.Execution
+    kind = store.put_execution_type(metadata_store_pb2.ExecutionType(name="vocseg.test"))
+    put = [states(type_id=kind, last_known_state=state) for state in (states.RUNNING, states.COMPLETE, states.NEW)]
+    numbers = store.put_executions(put)
+    found = orphans.end_orphans(config, lambda pipeline: str(tmp_path))
+    assert [orphan.number for orphan in found] == [numbers[0], numbers[2]]
+    ended = store.get_executions_by_id(numbers)
+    assert [execution.last_known_state for execution in ended] == [states.FAILED, states.COMPLETE, states.FAILED]
 
 
 @pytest.mark.soak

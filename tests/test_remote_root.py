@@ -13,6 +13,7 @@ from components.datasets import files
 from pipeline import run_graph
 from pipeline.cli import main
 from pipeline.locations import local_folder, locate
+from pipeline.request import Request, locations_of
 from pipeline_config import preset
 
 PROJECT = pathlib.Path(__file__).parents[1]
@@ -37,9 +38,9 @@ def test_whole_run_in_a_store(mini_voc: pathlib.Path, tmp_path: pathlib.Path) ->
     places = {re.sub(r"(data-)[0-9a-f]{6}", r"\1", name) for name in found["files"]}
     model = f"models/mini.data-/{version}"
     assert {f"{model}/saved_model.pb", f"{model}/assets.extra/model_card.json"} <= places
-    assert f"models/mini.data-/.records/{version}.json" in places
+    assert {f"models/mini.data-/.records/{version}.json", ".store"} <= places
     [here] = (tmp_path / "records" / "stores").iterdir()
-    assert sorted(path.name for path in here.iterdir()) == [".lock", "descriptions", "metadata.sqlite", "runs"]
+    assert sorted(path.name for path in here.iterdir()) == [".lock", "metadata.sqlite", "runs"]
     newest = max((here / "runs").iterdir())
     report = (newest / "report.html").read_text()
     assert "There is no report" not in ended.stderr and report.count("data:image/") > 3  # Pictures, predicted anew.
@@ -100,4 +101,28 @@ def test_runs_of_a_root_in_a_store_are_looked_for_on_this_machine(
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps({"run": folder.name, "pipeline": "mini.embedded", "status": "failed"}))
     assert main(["runs", "--root=gs://bucket/root", f"--local={tmp_path}"]) == 0
-    assert folder.name in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert folder.name in said and f"recorded on this machine, in {folder.parents[1]} (--local" in said
+
+
+@pytest.mark.parametrize("command", ["runs", "report"])
+def test_where_no_runs_are_found_the_folder_on_this_machine_is_named(
+    command: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    main([command, "--root=gs://bucket/root", f"--local={tmp_path}"])
+    captured = capsys.readouterr()
+    assert f"in {local_folder('gs://bucket/root', tmp_path)} (--local says" in captured.out
+    assert "There are no runs in" in captured.out + captured.err
+
+
+def test_records_lie_in_one_place_whatever_the_working_directory(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    request = Request(root="gs://bucket/root")
+    here = locations_of(request, preset("mini")).here
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir("other")
+    assert locations_of(request, preset("mini")).here == here
+    assert here.startswith(f"{tmp_path}/.local/share/vocseg/stores/root-")

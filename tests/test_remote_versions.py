@@ -1,5 +1,6 @@
 """Publishing to a store: whole versions only, whenever the publisher dies, and each model once."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +14,9 @@ from components.datasets import files
 from components.errors import ModelError
 from components.remote_versions import publish, read_record
 from components.remote_versions import remote_versions as versions
-from components.version_records import Origin, tree_digest
+from components.version_records import Origin, Record, tree_digest
 
+DAY_S = 24 * 3600
 ORIGIN = Origin(model_uri="ram://m/1", blessed=True, mean_iou=0.5, split="test", data_digest="d", code_digest="c")
 
 
@@ -132,13 +134,69 @@ def test_whatever_moment_a_push_dies_at_versions_are_whole_and_the_next_push_end
         assert {number: len(_contents(f"{shop}/{number}")) for number in versions(shop)}["1000"] == len(
             [content for content in contents(old).values() if content is not None]
         )
-        found = publish(second, shop, ORIGIN, extras)
+        with pytest.MonkeyPatch.context() as patch:
+            _at(patch, 1000.0 + DAY_S + 100)
+            found = publish(second, shop, ORIGIN, extras)
         assert found.digest == tree_digest(new)
         assert sorted(_contents(found.path)) == sorted({*stores.names_below(str(new)), *extras})
         assert versions(shop) == sorted(name for name in files.names(shop) if name != ".records")
         assert sorted(files.names(f"{shop}/.records")) == [f"{number}.json" for number in versions(shop)]
-        assert int(versions(shop)[-1]) > 1000 + (1 if 1 < moment < moments else 0)  # A number that was seen is not given again.
     assert moment == moments
+
+
+def test_push_leaves_a_young_upload_alone_and_does_not_use_its_number(
+    shop: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be another's that is under way; a day later it is what a killed push left."""
+    stores.write_bytes(f"{shop}/1000/fingerprint.pb", b"")
+    stores.write_bytes(f"{shop}/.records/1000.json", b"")
+    _at(monkeypatch, 1000.0)
+    publish(_source(tmp_path, shop, 1)[1], shop, ORIGIN, {})
+    assert versions(shop) == ["1001"]
+    assert files.exists(f"{shop}/1000/fingerprint.pb") and files.exists(f"{shop}/.records/1000.json")
+    _at(monkeypatch, 1001.0 + DAY_S)
+    publish(_source(tmp_path, shop, 2)[1], shop, ORIGIN, {})
+    assert files.names(shop) == [".records", "1001", str(1001 + DAY_S)]
+    assert not files.exists(f"{shop}/.records/1000.json")
+
+
+def test_of_two_who_publish_at_once_the_slower_gives_up(
+    shop: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other does all of its push right before this one would make its version count."""
+    _at(monkeypatch, 1000.0)
+    (_, first), (other, second) = (_source(tmp_path, shop, seed) for seed in (1, 2))
+    real = remote_versions._write_record
+
+    def meanwhile(destination: str, record: Record) -> None:
+        real(destination, record)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(remote_versions, "_write_record", real)
+            publish(second, destination, ORIGIN, {})
+
+    monkeypatch.setattr(remote_versions, "_write_record", meanwhile)
+    with pytest.raises(ModelError, match="Somebody else published in .*: 1001. .* Start the run again"):
+        publish(first, shop, ORIGIN, {})
+    assert versions(shop) == ["1001"]
+    record = read_record(shop, "1001")
+    assert record is not None and record.digest == tree_digest(other)
+
+
+def test_of_two_with_one_number_none_makes_a_version_of_both(
+    shop: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other began in the same second, and its record came last."""
+    _at(monkeypatch, 1000.0)
+    real = remote_versions._write_record
+
+    def meanwhile(destination: str, record: Record) -> None:
+        real(destination, record)
+        real(destination, dataclasses.replace(record, digest="of another"))
+
+    monkeypatch.setattr(remote_versions, "_write_record", meanwhile)
+    with pytest.raises(ModelError, match="Somebody else published in .*: 1000. "):
+        publish(_source(tmp_path, shop)[1], shop, ORIGIN, {})
+    assert versions(shop) == []
 
 
 def test_copy_that_differs_is_no_version(shop: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import shutil
 from typing import Any
 
 import pytest
@@ -59,7 +60,11 @@ def _run(root: pathlib.Path, run: str = "1", number: int = 3) -> tuple[list[Any]
     )
     told: list[Any] = []
     steps = run_local(
-        pipeline, run, lambda *_: None, lambda _: None, lambda name, error, _, number: told.append((name, number))
+        pipeline,
+        run,
+        lambda *_: None,
+        lambda _: None,
+        on_retry=lambda name, error, delay_s, number: told.append((name, number)),
     )
     return steps, told
 
@@ -153,6 +158,33 @@ def test_execution_that_never_ended_is_failed_and_its_outputs_removed(tmp_path: 
     assert _states(tmp_path) == ["FAILED"] and _outputs(tmp_path) == []
     assert not list((tmp_path / "artifacts/p/Write/.system").glob("*/*"))
     assert _end(tmp_path) == []
+
+
+def test_only_what_the_execution_says_is_removed(tmp_path: pathlib.Path) -> None:
+    _die_in_write(tmp_path)
+    others = [tmp_path / "artifacts/p/Write" / name / "1" for name in ("other", ".system/executor_execution/of")]
+    for folder in others:
+        folder.mkdir(parents=True)
+    _end(tmp_path)
+    assert _outputs(tmp_path) == ["Write/other/1"] and all(folder.exists() for folder in others)
+
+
+def test_orphan_in_a_copy_of_a_root_takes_nothing_from_where_it_was_copied(tmp_path: pathlib.Path) -> None:
+    _die_in_write(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    assert len(_end(tmp_path / "two")) == 1
+    assert _states(tmp_path / "two") == ["FAILED"]
+    assert _outputs(tmp_path / "one") == _outputs(tmp_path / "two") == ["Write/written/1"]
+
+
+def test_folder_of_a_value_is_removed_whole(tmp_path: pathlib.Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "listdir", lambda path: _interrupt() if "/written/" in str(path) and FOUND else [])
+        with pytest.raises(KeyboardInterrupt):
+            _run(tmp_path)
+    assert "Read/read/2" in _outputs(tmp_path)
+    _end(tmp_path)
+    assert _outputs(tmp_path) == ["Write/written/1"]
 
 
 def test_outputs_of_executions_that_ended_stay(tmp_path: pathlib.Path) -> None:

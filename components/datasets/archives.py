@@ -56,7 +56,7 @@ def extract_listed(archives: Sequence[epath.Path], spec: DatasetSpec, destinatio
     """
     destination = epath.Path(destination)
     if files.is_remote(os.fspath(destination)):
-        complete = destination.parent / f"{destination.name}.complete"
+        complete = epath.Path(files.completion_mark(os.fspath(destination)))
         if not complete.exists():
             for archive in archives:
                 _extract_archive(archive, spec, destination)

@@ -20,6 +20,11 @@ def join(folder: str, *parts: str) -> str:
     return posixpath.join(folder, *(part for part in parts if part))
 
 
+def completion_mark(folder: str) -> str:
+    """Returns the path of the object beside a folder in a store that says that the folder is whole; it is written last."""
+    return folder.rstrip("/") + ".complete"
+
+
 def printable(text: str) -> str:
     """Returns a text for a terminal: whatever a file is called, it starts no line and no escape sequence there."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
