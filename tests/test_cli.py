@@ -20,7 +20,7 @@ import pipeline_config
 from components import features, predicted_files, serving
 from components.errors import VocsegError
 from components.models import registry
-from pipeline import cli, request, runs
+from pipeline import cli, cli_runs, request, runs
 from pipeline.cli import main
 from pipeline.runs import Summary
 from pipeline_config import ServingConfig, TransformConfig, preset
@@ -242,7 +242,7 @@ def test_unexpected_error_is_told_by_type_and_beginning(capsys: pytest.CaptureFi
     def fail(arguments: object) -> int:
         raise RuntimeError("the pipe burst " + "x" * 5000)
 
-    monkeypatch.setattr(cli, "_config", fail)
+    monkeypatch.setattr(cli_runs, "_config", fail)
     assert main(["config"]) == 1
     message = capsys.readouterr().err
     assert message.startswith("error: RuntimeError: the pipe burst xxx")
@@ -254,7 +254,7 @@ def test_interrupt_is_status_130_without_traceback(capsys: pytest.CaptureFixture
     def interrupt(arguments: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_config", interrupt)
+    monkeypatch.setattr(cli_runs, "_config", interrupt)
     assert main(["config"]) == 130
     captured = capsys.readouterr()
     assert "interrupted" in captured.err and "Traceback" not in captured.err
