@@ -222,7 +222,7 @@ def test_summary_that_is_no_regular_file_is_refused(tmp_path: pathlib.Path, kind
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "device").symlink_to("/dev/null")
     with pytest.raises(VocsegError, match="--summary"):
-        request.check_paths("root", None, kind)
+        request.check_paths({"--root": "root"}, kind)
 
 
 def test_folder_without_right_to_write_is_named(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
