@@ -3,14 +3,12 @@
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pipeline_config
 from components.errors import VocsegError
 from pipeline import cli_options
-
-if TYPE_CHECKING:
-    from pipeline.request import Request
+from pipeline.request import RUNNERS, Request
 
 
 def add_commands(commands: Any) -> None:
@@ -82,8 +80,8 @@ def _add_runner_arguments(run: argparse.ArgumentParser) -> None:
     """Adds the options that say where Beam's work is done."""
     run.add_argument(
         "--runner",
-        choices=("local", "dataflow", "portable"),
-        default="local",
+        choices=RUNNERS,
+        default=RUNNERS[0],
         help="where Beam's work is done: here (default), on Google's Dataflow, or by a job server (of Flink, of Spark)",
     )
     run.add_argument("--project", metavar="ID", help="short for --set cloud.project=ID")
@@ -101,9 +99,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _request(arguments: argparse.Namespace, wait_s: float = 0) -> "Request":
-    from pipeline.request import Request
-
+def _request(arguments: argparse.Namespace, wait_s: float = 0) -> Request:
     return Request(
         root=arguments.root,
         data=arguments.data,
@@ -122,7 +118,7 @@ def _dry_run(config: pipeline_config.PipelineConfig, arguments: argparse.Namespa
         raise VocsegError("--dry-run shows what Dataflow would be sent: give --runner dataflow, too.")
     from pipeline.dry_run import dry_run
 
-    dry_run(config, arguments.root, arguments.data, arguments.beam, arguments.summary)
+    dry_run(config, _request(arguments))
     return 0
 
 

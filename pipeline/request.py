@@ -11,6 +11,9 @@ from pipeline import cloud, metadata_server
 from pipeline.locations import DEFAULT_LOCAL, Locations, local_folder, locate
 from pipeline_config import PipelineConfig
 
+RUNNERS = ("local", "dataflow", "portable")
+"""Where Beam's work can be done: here, on Google's Dataflow, or by a job server."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
@@ -23,7 +26,7 @@ class Request:
         summary: where a copy of the summary goes, or None.
         verify: reads all data again, whatever is remembered of it.
         metadata: address of a metadata server; empty: a file on this machine.
-        runner: where Beam's work is done: local, dataflow or portable.
+        runner: where Beam's work is done, one of `RUNNERS`.
         beam: other options of Beam's, each NAME=VALUE or a switch's NAME.
         wait_s: for how long to wait for another run in the root to end, in seconds.
     """
