@@ -28,6 +28,7 @@ from components import (
     progress,
     records,
     serving,
+    training_job,
     training_log,
 )
 from components.base_model import CONFIG_FILE, FRESH, WEIGHTS_FILE, Start
@@ -83,6 +84,7 @@ def run_fn(fn_args: FnArgs) -> None:
         TrainingError: the loss became NaN or infinite, memory or the disk ran out, or the hosts cannot train together.
     """
     config = from_json(TrainerConfig, fn_args.custom_config["trainer"])
+    training_job.check(fn_args.custom_config, config.model.name)
     among = hosts.join(os.environ.get("TF_CONFIG"))
     keras.utils.set_random_seed(config.train.seed)
     num_classes = len(config.class_names)

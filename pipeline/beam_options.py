@@ -91,6 +91,19 @@ def mask(text: str) -> str:
     return name + separator + _INNER_SECRET.sub(r"\1***", value)
 
 
+def refuse_secrets(options: Sequence[str]) -> None:
+    """Fails over a secret among options that will stand in a file or a specification.
+
+    Raises:
+        VocsegError: there is one; it is not in the message.
+    """
+    if secret := [text.removeprefix("--").partition("=")[0] for text in options if mask(text) != text]:
+        raise VocsegError(
+            f"--beam: {', '.join(secret)} has a secret, which would stand in the specification for others to read. "
+            "Give the steps' service account the right instead."
+        )
+
+
 def _check_value(action: argparse.Action, text: str) -> None:
     said = io.StringIO()
     try:

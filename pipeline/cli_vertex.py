@@ -28,10 +28,11 @@ def add_commands(commands: Any) -> None:
         parser.add_argument("--spec", metavar="SPEC", help="short for --set data.spec=SPEC: a TOML file or a built-in data set")
         parser.add_argument("--span", metavar="SPAN", help="short for --set data.span=SPAN: newest (default), last:N, A-B or A")
         parser.add_argument("--root", metavar="DIR", required=True, help="where outputs lie: gs://BUCKET/PATH")
+        cli_options.add_beam(parser)
         cli_options.finish(parser, function)
 
 
-def _cloud_config(arguments: argparse.Namespace) -> pipeline_config.PipelineConfig:
+def _cloud_config(arguments: argparse.Namespace, scheduled: bool = False) -> pipeline_config.PipelineConfig:
     """Returns the configuration, checked before TFX is imported, which takes seconds.
 
     Raises:
@@ -40,7 +41,7 @@ def _cloud_config(arguments: argparse.Namespace) -> pipeline_config.PipelineConf
     from pipeline import cloud
 
     config = cli_options.effective_config(arguments)
-    cloud.check(config, arguments.root, arguments.data, cloud.embedded_problems(config, arguments.data))
+    cloud.check_vertex(config, arguments.root, arguments.data, scheduled)
     quiet_tfx()
     return config
 
@@ -52,7 +53,7 @@ def _compile(arguments: argparse.Namespace) -> int:
     check_writable(arguments.output, "--output")
     from pipeline.vertex import compile_to
 
-    compile_to(config, arguments.root, arguments.data, arguments.output)
+    compile_to(config, arguments.root, arguments.data, arguments.output, arguments.beam)
     return 0
 
 
@@ -60,16 +61,16 @@ def _submit(arguments: argparse.Namespace) -> int:
     config = _cloud_config(arguments)
     from pipeline.vertex_jobs import submit
 
-    submit(config, arguments.root, arguments.data)
+    submit(config, arguments.root, arguments.data, arguments.beam)
     return 0
 
 
 def _schedule(arguments: argparse.Namespace) -> int:
-    config = _cloud_config(arguments)
+    config = _cloud_config(arguments, scheduled=True)
     from pipeline.cron import check_cron
 
     check_cron(arguments.cron)
     from pipeline.vertex_jobs import schedule
 
-    schedule(config, arguments.root, arguments.data, arguments.cron, arguments.replace)
+    schedule(config, arguments.root, arguments.data, arguments.cron, arguments.replace, arguments.beam)
     return 0

@@ -199,6 +199,11 @@ def vertex_name(pipeline_name: str) -> str:
     return f"{readable[:90]}-{hashlib.sha256(pipeline_name.encode()).hexdigest()[:6]}"
 
 
+def display_name(name: str) -> str:
+    """Returns a name for Vertex AI to show: at most 128 characters; a digest keeps longer ones apart."""
+    return name if len(name) <= 128 else f"{name[:121]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
 def training_job(cloud: CloudConfig) -> dict[str, Any]:
     """Returns a Vertex AI CustomJobSpec: a pool with the chief, and one with the other hosts where there are such."""
     machine: dict[str, Any] = {"machine_type": cloud.trainer_machine}

@@ -271,6 +271,7 @@ def test_graphs_are_those_of_the_runs_configuration() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:MessageFactory class is deprecated")  # TFX's use of it.
 def test_plan_has_the_jobs_of_all_steps_on_beam_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("google.auth.default", mock.Mock(side_effect=AssertionError("Credentials were asked for.")))
     monkeypatch.setattr("sys.argv", ["vocseg"])
