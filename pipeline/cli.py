@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import pipeline_config
 from components.errors import VocsegError
-from pipeline import cli_data, cli_models, cli_runs, cli_vertex
+from pipeline import cli_data, cli_models, cli_options, cli_runs, cli_vertex
+
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,11 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = arguments.function(arguments)
         sys.stdout.flush()
+        if status == _INTERRUPTED:
+            _tell_of_jobs(arguments)
         return status
     except (VocsegError, pipeline_config.ConfigError) as error:
         return _fail(str(error), arguments.debug)
     except KeyboardInterrupt:
-        return _interrupted()
+        return _interrupted(arguments)
     except BrokenPipeError:  # The reader of our output has gone, as in `vocseg runs | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
@@ -37,15 +41,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         from pipeline.console import is_interrupt, shorten
 
         if is_interrupt(error):
-            return _interrupted()
+            return _interrupted(arguments)
 
         unexpected = "This is not an error that vocseg expects. The run's log, or --debug, tells more."
         return _fail(f"{shorten(error)}\n{unexpected}", arguments.debug)
 
 
-def _interrupted() -> int:
+def _interrupted(arguments: argparse.Namespace) -> int:
     print("interrupted; run the same command again to go on", file=sys.stderr)
-    return 130
+    _tell_of_jobs(arguments)
+    return _INTERRUPTED
+
+
+def _tell_of_jobs(arguments: argparse.Namespace) -> None:
+    """Says after an interrupt that what was sent to Dataflow goes on there, and costs."""
+    if getattr(arguments, "runner", "") != "dataflow" or getattr(arguments, "dry_run", False):
+        return
+    cloud = cli_options.effective_config(arguments).cloud
+    place = f"--project {cloud.project} --region {cloud.region}"
+    print(
+        "A job that was sent to Dataflow goes on there until it is cancelled:\n"
+        f"  gcloud dataflow jobs list {place} --status active --filter 'name:vocseg-*'\n"
+        f"  gcloud dataflow jobs cancel {place} JOB_ID",
+        file=sys.stderr,
+    )
 
 
 def _fail(message: str, debug: bool) -> int:
