@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 
 import pipeline_config
+from pipeline.locations import DEFAULT_LOCAL
 
 DEFAULT_ROOT = "output"
 DEFAULT_PRESET = "voc2007"
@@ -34,7 +35,7 @@ def add_local(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--local",
         metavar="DIR",
-        default=DEFAULT_ROOT,
+        default=DEFAULT_LOCAL,
         help="where metadata, locks and logs lie if the root is in a store, as gs://... (default: %(default)s)",
     )
 

@@ -6,8 +6,10 @@ import sys
 from typing import Any
 
 import pipeline_config
+from components.datasets.files import is_remote
 from components.errors import VocsegError
 from pipeline import cli_options
+from pipeline.locations import local_folder
 from pipeline.request import RUNNERS, Request
 
 
@@ -146,9 +148,8 @@ def _runs(arguments: argparse.Namespace) -> int:
     import rich.console
 
     from pipeline import console, runs
-    from pipeline.locations import local_folder
 
-    found = runs.read_all(os.path.join(local_folder(arguments.root, arguments.local), "runs"))
+    found = runs.read_all(os.path.join(_records(arguments), "runs"))
     if not found:
         print(f"There are no runs in {arguments.root}. `vocseg run` makes one; --root says where.")
         return 0
@@ -158,8 +159,15 @@ def _runs(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from pipeline.locations import local_folder
     from pipeline.report import report
 
-    report(arguments.run, local_folder(arguments.root, arguments.local), arguments.output)
+    report(arguments.run, _records(arguments), arguments.output)
     return 0
+
+
+def _records(arguments: argparse.Namespace) -> str:
+    """Returns the folder with the records of a root's runs; says which it is where it is not the root."""
+    folder = local_folder(arguments.root, arguments.local)
+    if is_remote(arguments.root):
+        print(f"The runs of {arguments.root} are recorded on this machine, in {folder} (--local says below which folder).")
+    return folder
