@@ -22,4 +22,6 @@ COPY --from=build /opt/vocseg /opt/vocseg
 COPY --from=apache/beam_python3.11_sdk:2.72.0 /opt/apache/beam /opt/apache/beam
 # Without the second, Beam's boot makes an environment of its own, in which nothing of ours is.
 ENV PATH=/opt/vocseg/bin:/usr/local/bin:/usr/bin:/bin RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+# As in NVIDIA's own images: what its container runtime hands in, and where other hosts mount their driver. Nothing without a GPU.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility LD_LIBRARY_PATH=/usr/local/nvidia/lib:/usr/local/nvidia/lib64
 ENTRYPOINT ["/opt/apache/beam/boot"]

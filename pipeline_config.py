@@ -508,7 +508,7 @@ class CardConfig:
 class CloudConfig:
     """What runs where on Google Cloud (`vocseg run --runner dataflow`, `vocseg compile --target vertex`).
 
-    None of it changes a result, and no step runs again because of it.
+    None of it changes a result. On this machine no step runs again because of it; on Vertex AI some do (docs/scale.md).
 
     Attributes:
         project: id of the project.
@@ -522,7 +522,7 @@ class CloudConfig:
         beam_disk_gb: disk of each.
         trainer_machine: machine type of a host that trains.
         trainer_hosts: how many there are.
-        accelerator: type of the Trainer's GPUs, as Vertex AI names it, for instance NVIDIA_L4; empty: none.
+        accelerator: type of the Trainer's GPUs on Vertex AI, as it names them, for instance NVIDIA_L4; empty: none.
         accelerator_count: GPUs of each host.
     """
 

@@ -27,6 +27,7 @@ from components import (
     progress,
     records,
     serving,
+    training_job,
     training_log,
 )
 from components.base_model import CONFIG_FILE, FRESH, WEIGHTS_FILE, Start
@@ -82,6 +83,7 @@ def run_fn(fn_args: FnArgs) -> None:
         TrainingError: the loss became NaN or infinite, memory or the disk ran out, or the hosts cannot train together.
     """
     config = from_json(TrainerConfig, fn_args.custom_config["trainer"])
+    training_job.check(fn_args.custom_config, config.model.name)
     team = hosts.join(os.environ.get("TF_CONFIG"))
     keras.utils.set_random_seed(config.train.seed)
     with hosts.advice_on_loss(team):

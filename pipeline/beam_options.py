@@ -5,11 +5,40 @@ import contextlib
 import difflib
 import functools
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from apache_beam.options import pipeline_options
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 
-from components.errors import VocsegError
+from components.errors import CloudError, VocsegError
+from pipeline.request import RUNNERS
+
+_WAITING = "a step would read what the one before it has not written yet"
+_CONTAINER = "workers run the container that cloud.image names, which has all that they need"
+_REFUSED = {
+    "no_wait_until_finish": _WAITING,
+    "dry_run": "nothing would be done, and the next step would look for it; `vocseg run --dry-run` shows what would be sent",
+    "template_location": "a template would be written, and nothing done",
+    "dataflow_job_file": "where it goes with a template, nothing is done",
+    "update": "each job is one of its own, and no running one is to be replaced",
+    "transform_name_mapping": "each job is one of its own, and no running one is to be replaced",
+    "create_from_snapshot": "each job is one of its own, which reads what the step before it wrote",
+    "streaming": "a job would never end, and all data is there when it begins",
+    "prebuild_sdk_container_engine": _CONTAINER,
+    "requirements_file": _CONTAINER,
+    "setup_file": _CONTAINER,
+    "extra_package": _CONTAINER,
+    "extra_packages": _CONTAINER,
+    "worker_harness_container_image": _CONTAINER,
+    "sdk_harness_container_image_overrides": _CONTAINER,
+}
+"""Options that break the pipeline or go past settings of ours, and why."""
+
+_SECRET = re.compile(r"secret|token|password|connection_string|access_key")
+_INNER_SECRET = re.compile(r"""(?i)((?:secret|token|password|sig)\w*["']?\s*[:=]\s*["']?)[^"'&;,\s]+""")
+_OFF = ("false", "no", "off", "0")
 
 
 def parse(texts: Sequence[str]) -> tuple[str, ...]:
@@ -32,13 +61,47 @@ def _parse(text: str) -> str:
         hint = f" Did you mean {' or '.join(near)}?" if near else " Give it as NAME=VALUE, without dashes before the name."
         raise VocsegError(f"--beam: Beam has no option {name!r}.{hint}")
     if name == "runner":
-        raise VocsegError("--beam runner=... is what --runner says: give --runner local, dataflow or portable.")
+        raise VocsegError(f"--beam runner=... is what --runner says: give --runner {', '.join(RUNNERS[:-1])} or {RUNNERS[-1]}.")
+    if name in _REFUSED:
+        raise VocsegError(f"--beam: {name} cannot be given here: {_REFUSED[name]}.")
     is_switch = action.nargs == 0
     if is_switch == bool(separator):
-        how = f"a switch: give --beam {name}" if is_switch else f"no switch: give --beam {name}=VALUE"
-        raise VocsegError(f"--beam: {name} is {how}; got {text!r}.")
+        how = _advice_on_switch(text) if is_switch else f"no switch: give --beam {name}=VALUE"
+        raise VocsegError(f"--beam: {name} is {how}; got {mask(text)!r}.")
     _check_value(action, text)
     return f"--{text}"
+
+
+def _advice_on_switch(text: str) -> str:
+    """Says how to write a switch that was given a value: off is another switch, or none."""
+    name, _, value = text.partition("=")
+    if value.lower() not in _OFF:
+        return f"a switch, which takes no value: give --beam {name}"
+    action = _known()[name]
+    others = [other for other, one in _known().items() if one.dest == action.dest and one.const != action.const]
+    return f"a switch, which takes no value: give --beam {others[0]}" if others else "a switch, which is off: leave it out"
+
+
+def mask(text: str) -> str:
+    """Returns an option for eyes and logs: without a secret, whether the option is one or an address has it inside."""
+    name, separator, value = text.partition("=")
+    if separator and _SECRET.search(name):
+        return f"{name}=***"
+    value = re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", value)
+    return name + separator + _INNER_SECRET.sub(r"\1***", value)
+
+
+def refuse_secrets(options: Sequence[str]) -> None:
+    """Fails over a secret among options that will stand in a file or a specification.
+
+    Raises:
+        VocsegError: there is one; it is not in the message.
+    """
+    if secret := [text.removeprefix("--").partition("=")[0] for text in options if mask(text) != text]:
+        raise VocsegError(
+            f"--beam: {', '.join(secret)} has a secret, which would stand in the specification for others to read. "
+            "Give the steps' service account the right instead."
+        )
 
 
 def _check_value(action: argparse.Action, text: str) -> None:
@@ -48,25 +111,42 @@ def _check_value(action: argparse.Action, text: str) -> None:
             _parser().parse_args([f"--{text}"])
     except (SystemExit, ValueError) as error:
         takes = f"one of {', '.join(map(str, action.choices))}" if action.choices else "another kind of value"
-        raise VocsegError(f"--beam: {text.partition('=')[0]} takes {takes}; got {text!r}.") from error
+        raise VocsegError(f"--beam: {text.partition('=')[0]} takes {takes}; got {mask(text)!r}.") from error
 
 
-def merge(own: Sequence[str], added: Sequence[str], fixed: bool) -> tuple[str, ...]:
+def merge(own: Sequence[str], added: Sequence[str], fixed: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Returns the options of a target with those that a user adds; an option that may be repeated keeps both.
 
     Args:
         own: of the target.
         added: of the user, from `parse`.
-        fixed: the target's follow from the configuration, which alone may change them.
+        fixed: the target's follow from the configuration, which alone may change them: what to set, by Beam's name, also for
+            those that it does not say now. None: the user may say all again.
 
     Raises:
         VocsegError: a fixed one is said again.
     """
-    said = {_action(text).dest for text in added if not _is_list(text)}
-    again = [text for text in own if _action(text).dest in said]
-    if fixed and again:
-        raise VocsegError(f"--beam: the configuration says {', '.join(again)} already. Set its fields (cloud.*) instead.")
-    return (*(text for text in own if text not in again), *added)
+    said = {_action(text).dest: text for text in added if not _is_list(text)}
+    again = {_action(text).dest: text for text in own if _action(text).dest in said}
+    if fixed is not None and (taken := [dest for dest in said if dest in again or dest in fixed]):
+        raise VocsegError("--beam: " + " ".join(_refusal(dest, again.get(dest), fixed.get(dest)) for dest in taken))
+    return (*(text for text in own if text not in again.values()), *added)
+
+
+def _refusal(name: str, own: str | None, field: str | None) -> str:
+    says = f"the configuration says {own} already." if own else f"{name} follows from the configuration."
+    return f"{says} {f'Set {field} instead.' if field else 'It cannot be changed.'}"
+
+
+def check_dataflow(beam_args: Sequence[str]) -> None:
+    """Fails over what Beam's own validation of Dataflow's options finds; needs no network.
+
+    Raises:
+        CloudError: see there.
+    """
+    options = pipeline_options.PipelineOptions([*beam_args, "--dry_run=True"])
+    if errors := PipelineOptionsValidator(options, DataflowRunner()).validate():
+        raise CloudError("Nothing was submitted, since Beam refuses the options:\n" + "\n".join(f"- {e}" for e in errors))
 
 
 def _action(text: str) -> argparse.Action:

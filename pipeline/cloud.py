@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from components.datasets.files import is_remote
 from components.errors import CloudError
-from pipeline_config import PipelineConfig
+from pipeline.machines import accelerator_problem
+from pipeline_config import CloudConfig, PipelineConfig
 
 _REQUIRED = {
     "project": "--project PROJECT",
@@ -32,6 +33,27 @@ def check(config: PipelineConfig, root: str, data: str | None, further: Sequence
         )
 
 
+def check_vertex(config: PipelineConfig, root: str, data: str | None, scheduled: bool = False) -> None:
+    """Fails over what a pipeline on Vertex AI lacks, where no step runs on this machine; needs no network.
+
+    Args:
+        config: the run.
+        root: where outputs go.
+        data: the data folder, or None for the official one.
+        scheduled: it is to run again and again.
+
+    Raises:
+        CloudError: something is missing or wrong; the message names all of it.
+    """
+    further = [*embedded_problems(config, data), *training_problems(config.cloud)]
+    if scheduled and config.train.warm_start:
+        further.append(
+            "A schedule cannot start from an earlier model: Vertex AI would look for the newest blessed one in the whole "
+            "project, whatever its architecture. Leave train.warm_start out, or retrain from here: vocseg retrain."
+        )
+    check(config, root, data, further)
+
+
 def problems(config: PipelineConfig, root: str, data: str | None) -> list[str]:
     """Returns what `check` complains of, a sentence each."""
     found = [f"cloud.{name} is missing: give {how}." for name, how in _REQUIRED.items() if not getattr(config.cloud, name)]
@@ -53,6 +75,20 @@ def embedded_problems(config: PipelineConfig, data: str | None) -> list[str]:
     if data or not config.data.embedded:
         return []
     return [f"The embedded data of {config.preset} is written by `vocseg run`, which does not run there: give --data gs://..."]
+
+
+def training_problems(cloud: CloudConfig) -> list[str]:
+    """Returns what is wrong with the Trainer's machines on Vertex AI."""
+    found = []
+    if cloud.accelerator and not cloud.trainer_image:
+        found.append(
+            f"cloud.trainer_image is missing: cloud.accelerator={cloud.accelerator} needs the container with the CUDA lock "
+            "(docker build --build-arg LOCK=requirements-gpu.txt; docs/scale.md). That of the other steps sees no GPU."
+        )
+    if why := accelerator_problem(cloud.trainer_machine, cloud.accelerator, cloud.accelerator_count):
+        given = f"{cloud.accelerator!r} and {cloud.accelerator_count}"
+        found.append(f"cloud.accelerator and cloud.accelerator_count do not go with cloud.trainer_machine: {why}; got {given}.")
+    return found
 
 
 def address_problem(address: str) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
@@ -26,11 +25,10 @@ from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperat
 from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.proto.orchestration import execution_result_pb2
 
-from components.datasets import fake_voc
-from components.errors import CloudError
-from pipeline import datasets, graph, runners, targets
+from components.datasets import fake_voc, registry
+from pipeline import beam_options, datasets, graph, runners, targets
 from pipeline.locations import locate
-from pipeline_config import preset
+from pipeline_config import ConfigError, PipelineConfig, preset
 
 LAST_STEP = "Evaluator"
 """No later one uses Beam."""
@@ -84,39 +82,26 @@ class Job:
         return named | {"images": self.images, "workers": pool}
 
 
-def plan(beam_args: Sequence[str]) -> list[Job]:
+def plan(beam_args: Sequence[str], config: PipelineConfig) -> list[Job]:
     """Returns the jobs of a run, in the order in which they would be submitted.
 
     Args:
         beam_args: options of Dataflow.
+        config: of the run.
 
     Raises:
         CloudError: Beam finds them wrong.
     """
-    check_options(beam_args)
+    beam_options.check_dataflow(beam_args)
     jobs: list[Job] = []
     with tempfile.TemporaryDirectory(prefix="vocseg-dry-run-") as folder, contextlib.suppress(_EnoughError):
-        _run_sample(folder, beam_args, jobs)
+        _run_sample(folder, beam_args, sample_config(config), jobs)
     return jobs
-
-
-def check_options(beam_args: Sequence[str]) -> None:
-    """Fails over what Beam's own validation of Dataflow's options finds.
-
-    Raises:
-        CloudError: see there.
-    """
-    if errors := PipelineOptionsValidator(_offline(beam_args), DataflowRunner()).validate():
-        raise CloudError("Nothing was submitted, since Beam refuses the options:\n" + "\n".join(f"- {e}" for e in errors))
-
-
-def _offline(beam_args: Sequence[str]) -> PipelineOptions:
-    return PipelineOptions([*beam_args, "--dry_run=True"])
 
 
 def translate(step: str, pipeline: beam.Pipeline, beam_args: Sequence[str]) -> Job:
     """Returns what Dataflow would be asked for a graph, by Beam's own translation."""
-    job = DataflowRunner().run_pipeline(pipeline, _offline(beam_args)).job
+    job = DataflowRunner().run_pipeline(pipeline, PipelineOptions([*beam_args, "--dry_run=True"])).job
     job.proto.environment = apiclient.Environment(
         packages=[],
         options=job.options,
@@ -142,7 +127,34 @@ class _Recorder(PipelineRunner):
         return DirectRunner().run_pipeline(pipeline, options)
 
 
-def _run_sample(folder: str, beam_args: Sequence[str], jobs: list[Job]) -> None:
+def sample_config(config: PipelineConfig) -> PipelineConfig:
+    """Returns a run's configuration for the embedded data, as far as it shapes graphs, with a small model and an epoch.
+
+    Floors of classes that the embedded data does not have are left out.
+    """
+    mini = preset("mini")
+    height, width = (mini.model.nearest_size(size) for size in (config.transform.height_px, config.transform.width_px))
+    evaluate = config.evaluate
+    try:
+        evaluate.check_classes(registry.built_in(mini.data.official).classes)
+    except ConfigError:
+        evaluate = dataclasses.replace(evaluate, min_iou="")
+    return dataclasses.replace(
+        mini,
+        data=dataclasses.replace(
+            config.data, name="", spec="", span="newest", official=mini.data.official, embedded=mini.data.embedded
+        ),
+        transform=dataclasses.replace(config.transform, height_px=height, width_px=width),  # Sizes are in no graph.
+        evaluate=evaluate,
+        serving=config.serving,
+        augment=dataclasses.replace(
+            mini.augment, crop_height_px=mini.transform.height_px, crop_width_px=mini.transform.width_px
+        ),
+        train=dataclasses.replace(mini.train, epochs=1),
+    )
+
+
+def _run_sample(folder: str, beam_args: Sequence[str], config: PipelineConfig, jobs: list[Job]) -> None:
     """Runs the pipeline over the embedded data as far as there are steps on Beam, with a training of one epoch."""
 
     class Operator(BeamExecutorOperator):
@@ -157,8 +169,6 @@ def _run_sample(folder: str, beam_args: Sequence[str], jobs: list[Job]) -> None:
         if step.name == LAST_STEP and step.status != "failed":
             raise _EnoughError
 
-    mini = preset("mini")
-    config = dataclasses.replace(mini, train=dataclasses.replace(mini.train, epochs=1))
     data = pathlib.Path(folder, "data")
     fake_voc.write_fake_voc(data)
     locations = locate(config, os.path.join(folder, "root"), None).with_data(str(data))

@@ -6,9 +6,10 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline import cloud, console
-from pipeline.locations import check_writable, locate, write_output
-from pipeline.run_graph import no_arguments
+from pipeline import console
+from pipeline.locations import check_writable, write_output
+from pipeline.request import Request, check, locations_of
+from pipeline.run_graph import beam_args_of, no_arguments
 from pipeline_config import PipelineConfig
 
 if TYPE_CHECKING:
@@ -17,41 +18,38 @@ if TYPE_CHECKING:
 _RUN_NAME = "dry-run"
 
 
-def dry_run(config: PipelineConfig, root: str, data: str | None, beam: Sequence[str], summary_path: str | None) -> None:
+def dry_run(config: PipelineConfig, request: Request) -> None:
     """Prints what a run would send to Dataflow; needs no credentials, sends nothing, and writes nothing but a summary.
 
     Args:
         config: the run.
-        root: where outputs would go.
-        data: the data folder, or None; it is not read.
-        beam: other options of Beam's, each NAME=VALUE or a switch's NAME.
-        summary_path: where the same goes as JSON, or None.
+        request: the same as of the run; its data is not read.
 
     Raises:
-        VocsegError: a setting is missing or wrong.
+        VocsegError: a setting is missing or wrong, as the run would say.
     """
-    cloud.check(config, root, data)
-    if summary_path:
-        check_writable(summary_path, "--summary")
-    locations = locate(config, root, data)
+    check(request, config)
+    if request.summary:
+        check_writable(request.summary, "--summary")
+    added = beam_args_of(request, config)
+    locations = locations_of(request, config)
     with console.output_to(pathlib.Path(os.devnull)), no_arguments():
         from pipeline import beam_options, dataflow_plan, targets
 
-        name = targets.job_name(locations.pipeline_name, _RUN_NAME)
-        own = targets.dataflow_args(config.cloud, locations.root, name)
-        beam_args = beam_options.merge(own, beam_options.parse(beam), fixed=True)
-        dataflow_plan.check_options(beam_args)
-    print("Options of each job:\n" + "\n".join(f"  {text}" for text in beam_args))
+        beam_args = targets.dataflow_options(config, locations, _RUN_NAME, added)
+        beam_options.check_dataflow(beam_args)
+    shown = [beam_options.mask(text) for text in beam_args]
+    print("Options of each job:\n" + "\n".join(f"  {text}" for text in shown))
     print(
-        "The graphs are being recorded from a run on this machine over the embedded data, which takes about a minute.",
+        "The graphs are being recorded from a run on this machine over the embedded data, which takes a minute or more.",
         flush=True,
     )
     with console.output_to(pathlib.Path(os.devnull)), no_arguments():
-        jobs = dataflow_plan.plan(beam_args)
+        jobs = dataflow_plan.plan(beam_args, config)
     print(describe(jobs))
-    if summary_path:
-        content = {"pipeline": locations.pipeline_name, "options": beam_args, "jobs": [job.to_dict() for job in jobs]}
-        write_output(summary_path, (json.dumps(content, indent=1) + "\n").encode(), "--summary")
+    if request.summary:
+        content = {"pipeline": locations.pipeline_name, "options": shown, "jobs": [job.to_dict() for job in jobs]}
+        write_output(request.summary, (json.dumps(content, indent=1) + "\n").encode(), "--summary")
 
 
 def describe(jobs: "Sequence[Job]") -> str:
@@ -67,6 +65,7 @@ def describe(jobs: "Sequence[Job]") -> str:
     stages = [f"{job.step}:\n" + "\n".join(f"  {stage}" for stage in job.stages) for job in jobs]
     said = (
         "Nothing was submitted. Stages are the outermost transforms; Dataflow fuses them as it likes. Options and containers "
-        "are those of the run. The graphs are those of the embedded data, without a baseline; their paths are on this machine."
+        "are those of the run. The graphs are those of its configuration (transform, evaluate, data) over the embedded data, "
+        "without a baseline; their paths are on this machine."
     )
     return "\n".join([*table, "", *stages, "", said])

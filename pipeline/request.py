@@ -3,12 +3,16 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
 
 from components.datasets import files, spans
 from components.errors import VocsegError
 from pipeline import cloud, metadata_server
 from pipeline.locations import DEFAULT_LOCAL, Locations, local_folder, locate
 from pipeline_config import PipelineConfig
+
+RUNNERS = ("local", "dataflow", "portable")
+"""Where Beam's work can be done: here, on Google's Dataflow, or by a job server."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,7 @@ class Request:
         summary: where a copy of the summary goes, or None.
         verify: reads all data again, whatever is remembered of it.
         metadata: address of a metadata server; empty: a file on this machine.
-        runner: where Beam's work is done: local, dataflow or portable.
+        runner: where Beam's work is done, one of `RUNNERS`.
         beam: other options of Beam's, each NAME=VALUE or a switch's NAME.
         wait_s: for how long to wait for another run in the root to end, in seconds.
     """
@@ -39,7 +43,7 @@ class Request:
 
 
 def check(request: Request, config: PipelineConfig) -> None:
-    """Fails over what cannot be.
+    """Fails over what cannot be; makes nothing.
 
     Raises:
         VocsegError: see there.
@@ -51,7 +55,19 @@ def check(request: Request, config: PipelineConfig) -> None:
     check_span(request.data or "", config.data.span)
     if config.data.spec and config.data.embedded and not request.data:
         raise VocsegError(f"--spec needs --data: the preset {config.preset} has its own embedded data.")
-    check_paths(local_folder(request.root, request.local), request.data, request.summary)
+    if request.data is not None and not files.is_remote(request.data) and not spans.has_span(request.data):
+        check_folder(request.data)
+
+
+def make_folders(request: Request) -> None:
+    """Makes the folders on this machine that outputs go to.
+
+    Raises:
+        VocsegError: one cannot be made or written to; the message has it as it was given.
+    """
+    remote = files.is_remote(request.root)
+    option, folder = ("--local", local_folder(request.root, request.local)) if remote else ("--root", request.root)
+    check_paths({option: folder}, request.summary)
 
 
 def locations_of(request: Request, config: PipelineConfig) -> Locations:
@@ -84,15 +100,19 @@ def check_folder(data: str) -> None:
         raise VocsegError(f"The data folder {data} is empty. Give --data a folder that holds the data set.")
 
 
-def check_paths(root: str, data: str | None, summary_path: str | None) -> None:
+def check_paths(outputs: Mapping[str, str], summary_path: str | None) -> None:
     """Fails at once over a path that would fail later; makes the folders that outputs go to.
+
+    Args:
+        outputs: folders, by the options that say them.
+        summary_path: of a file, or None.
 
     Raises:
         VocsegError: there is such a path.
     """
-    if data is not None and not files.is_remote(data) and not spans.has_span(data):
-        check_folder(data)
-    folders = {"--root": pathlib.Path(root)} | ({"--summary": pathlib.Path(summary_path).parent} if summary_path else {})
+    folders = {option: pathlib.Path(folder) for option, folder in outputs.items()}
+    if summary_path:
+        folders["--summary"] = pathlib.Path(summary_path).parent
     for option, folder in folders.items():
         try:
             folder.mkdir(parents=True, exist_ok=True)

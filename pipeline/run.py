@@ -10,7 +10,7 @@ from components.datasets.files import is_remote
 from pipeline import console, full_disk, locks, metadata_server, runs
 from pipeline.findings import fill_in
 from pipeline.locations import Locations, write_file
-from pipeline.request import Request, check, locations_of
+from pipeline.request import Request, check, locations_of, make_folders
 from pipeline.run_graph import beam_args_of, run_graph
 from pipeline_config import PipelineConfig, to_json
 
@@ -35,6 +35,7 @@ def run(
     """
     check(request, config)
     beam_args = beam_args_of(request, config)
+    make_folders(request)
     locations = locations_of(request, config)
     try:
         with locks.lock(locations.here, request.wait_s):

@@ -42,7 +42,20 @@ PLAIN = Target()
 LOCAL_BEAM_ARGS = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
 """Named, since newer Beam would fetch a runner's binary; in memory, since starting workers costs more than they bring here."""
 
-RUNNERS = ("local", "dataflow", "portable")
+_SETTINGS = {
+    "project": "cloud.project",
+    "region": "cloud.region",
+    "staging_location": "--root",
+    "temp_location": "--root",
+    "sdk_container_image": "cloud.image",
+    "machine_type": "cloud.beam_machine",
+    "disk_size_gb": "cloud.beam_disk_gb",
+    "max_num_workers": "cloud.beam_workers",
+    "service_account_email": "cloud.service_account",
+    "subnetwork": "cloud.network",
+    "job_name": "",
+}
+"""What says an option of Dataflow: our own setting, which `--beam` cannot go past, or nothing that a user sets."""
 
 
 def of_runner(
@@ -51,7 +64,7 @@ def of_runner(
     """Returns the target of `vocseg run --runner`: this machine walks the graph, Beam's work is done where that says.
 
     Args:
-        runner: one of `RUNNERS`.
+        runner: one of `request.RUNNERS`.
         config: the run.
         locations: where things lie; the metadata store is on this machine.
         run_name: of the run.
@@ -72,18 +85,19 @@ def check_beam_args(runner: str, config: PipelineConfig, beam_args: Sequence[str
         VocsegError: see there.
     """
     if runner == "dataflow":
-        beam_options.merge(dataflow_args(config.cloud, "gs://bucket/root", "job"), beam_args, fixed=True)
+        own = dataflow_args(config.cloud, "gs://bucket/root", "job")
+        beam_options.check_dataflow(beam_options.merge(own, beam_args, _SETTINGS))
     else:
         _beam_args(runner, config.cloud, beam_args)
 
 
 def _beam_args(runner: str, cloud: CloudConfig, added: Sequence[str]) -> tuple[str, ...]:
     if runner == "local":
-        return beam_options.merge(LOCAL_BEAM_ARGS, added, fixed=False)
+        return beam_options.merge(LOCAL_BEAM_ARGS, added)
     if not any(text.startswith("--job_endpoint=") for text in added):
         raise VocsegError("--runner portable needs the address of a job server: --beam job_endpoint=HOST:PORT.")
     image = (f"--sdk_container_image={cloud.image}",) if cloud.image else ()
-    return beam_options.merge(("--runner=PortableRunner", "--no_save_main_session", *image), added, fixed=False)
+    return beam_options.merge(("--runner=PortableRunner", "--no_save_main_session", *image), added)
 
 
 def dataflow(config: PipelineConfig, locations: Locations, run_name: str, beam_args: Sequence[str] = ()) -> Target:
@@ -98,8 +112,15 @@ def dataflow(config: PipelineConfig, locations: Locations, run_name: str, beam_a
     Raises:
         VocsegError: an added option says what the configuration says.
     """
+    return Target(metadata=local_metadata(locations), beam_args=dataflow_options(config, locations, run_name, beam_args))
+
+
+def dataflow_options(
+    config: PipelineConfig, locations: Locations, run_name: str, beam_args: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Returns all options of Dataflow for a run, in which a user's are; see `dataflow`."""
     own = dataflow_args(config.cloud, locations.root, job_name(locations.pipeline_name, run_name))
-    return Target(metadata=local_metadata(locations), beam_args=beam_options.merge(own, beam_args, fixed=True))
+    return beam_options.merge(own, beam_args, _SETTINGS)
 
 
 def dataflow_args(cloud: CloudConfig, root: str, job: str) -> tuple[str, ...]:
@@ -142,16 +163,25 @@ def job_name(pipeline_name: str, run_name: str) -> str:
     return "-".join(part for part in ("vocseg", pipeline[:room].strip("-"), run, digest) if part)
 
 
-def vertex(config: PipelineConfig, locations: Locations) -> Target:
-    """Returns Vertex AI, with Beam's work on Dataflow and training in a job of its own."""
+def vertex(config: PipelineConfig, locations: Locations, beam_args: Sequence[str] = ()) -> Target:
+    """Returns Vertex AI, with Beam's work on Dataflow and training in a job of its own.
+
+    Args:
+        config: the run, whose cloud settings `cloud.check_vertex` has found complete.
+        locations: with a root in a bucket.
+        beam_args: what the user adds, from `beam_options.parse`.
+
+    Raises:
+        VocsegError: an added option says what the configuration says.
+    """
     from tfx.extensions.google_cloud_ai_platform import constants
     from tfx.extensions.google_cloud_ai_platform.trainer import component, executor
 
     cloud = config.cloud
     # Steps may run at the same time, and Dataflow takes a job's name only once: Beam is to make one for each.
-    beam_args = tuple(text for text in dataflow_args(cloud, locations.root, "") if not text.startswith("--job_name="))
+    own = tuple(text for text in dataflow_args(cloud, locations.root, "") if not text.startswith("--job_name="))
     return Target(
-        beam_args=beam_args,
+        beam_args=beam_options.merge(own, beam_args, _SETTINGS),
         trainer=component.Trainer,
         trainer_settings={
             constants.ENABLE_VERTEX_KEY: True,
@@ -167,6 +197,11 @@ def vertex_name(pipeline_name: str) -> str:
     """Returns a pipeline's name in the letters that Vertex AI allows; six digits of a digest keep different names apart."""
     readable = re.sub(r"[^a-z0-9]+", "-", pipeline_name.lower()).strip("-")
     return f"{readable[:90]}-{hashlib.sha256(pipeline_name.encode()).hexdigest()[:6]}"
+
+
+def display_name(name: str) -> str:
+    """Returns a name for Vertex AI to show: at most 128 characters; a digest keeps longer ones apart."""
+    return name if len(name) <= 128 else f"{name[:121]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def training_job(cloud: CloudConfig) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import pipeline_config
 from components import features, predicted_files, serving
 from components.errors import VocsegError
 from components.models import registry
-from pipeline import cli, request, runs
+from pipeline import cli, cli_runs, request, runs
 from pipeline.cli import main
 from pipeline.runs import Summary
 from pipeline_config import ServingConfig, TransformConfig, preset
@@ -222,7 +222,7 @@ def test_summary_that_is_no_regular_file_is_refused(tmp_path: pathlib.Path, kind
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "device").symlink_to("/dev/null")
     with pytest.raises(VocsegError, match="--summary"):
-        request.check_paths("root", None, kind)
+        request.check_paths({"--root": "root"}, kind)
 
 
 def test_folder_without_right_to_write_is_named(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +242,7 @@ def test_unexpected_error_is_told_by_type_and_beginning(capsys: pytest.CaptureFi
     def fail(arguments: object) -> int:
         raise RuntimeError("the pipe burst " + "x" * 5000)
 
-    monkeypatch.setattr(cli, "_config", fail)
+    monkeypatch.setattr(cli_runs, "_config", fail)
     assert main(["config"]) == 1
     message = capsys.readouterr().err
     assert message.startswith("error: RuntimeError: the pipe burst xxx")
@@ -254,7 +254,7 @@ def test_interrupt_is_status_130_without_traceback(capsys: pytest.CaptureFixture
     def interrupt(arguments: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_config", interrupt)
+    monkeypatch.setattr(cli_runs, "_config", interrupt)
     assert main(["config"]) == 130
     captured = capsys.readouterr()
     assert "interrupted" in captured.err and "Traceback" not in captured.err
@@ -780,6 +780,21 @@ def test_setting_of_a_runner_that_cannot_be_is_told_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["run", "retrain"])
+def test_interrupt_of_a_run_on_dataflow_says_how_to_cancel_its_job(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def interrupt(*given: object, **others: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.run.run", interrupt)
+    assert main([command, "--runner", "dataflow", *COMPLETE]) == 130
+    place = "--project pictures-1 --region us-central1"
+    assert f"gcloud dataflow jobs cancel {place} JOB_ID" in capsys.readouterr().err
+    assert main([command]) == 130
+    assert "gcloud" not in capsys.readouterr().err
+
+
 def test_runner_and_options_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr("pipeline.run.run", lambda *given: seen.extend(given))
@@ -787,3 +802,15 @@ def test_runner_and_options_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> No
     config, asked = seen
     assert (asked.runner, asked.beam) == ("dataflow", ("num_workers=2",))
     assert config.cloud.project == "pictures-1"
+
+
+def test_dry_run_is_of_run_alone() -> None:
+    """`retrain` is made for timers, and would take a dry run for a run that changed nothing."""
+    with pytest.raises(SystemExit):
+        main(["retrain", "--runner", "dataflow", "--dry-run"])
+
+
+def test_dry_run_refuses_what_the_run_refuses(capsys: pytest.CaptureFixture) -> None:
+    for change, words in ((["--span", "last:2"], "needs {SPAN}"), (["--metadata", "x"], "--metadata takes")):
+        for dry in ([], ["--dry-run"]):
+            assert words in _error(capsys, "run", "--runner", "dataflow", *COMPLETE, *change, *dry)

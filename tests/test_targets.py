@@ -16,7 +16,7 @@ from tfx.proto.orchestration import executable_spec_pb2
 from components.errors import CloudError, VocsegError
 from pipeline import beam_options, beam_steps, dataflow_plan, dry_run, targets
 from pipeline.locations import Locations
-from pipeline_config import CloudConfig, preset
+from pipeline_config import CloudConfig, override, preset
 
 IMAGE = "us-docker.pkg.dev/pictures-1/vocseg/vocseg:1"
 CLOUD = CloudConfig(project="pictures-1", region="us-central1", image=IMAGE, beam_machine="e2-highmem-8", beam_workers=7)
@@ -94,9 +94,13 @@ def test_local_options_can_be_replaced(tmp_path: pathlib.Path) -> None:
 def test_option_that_the_configuration_says_is_not_said_again_and_a_list_grows() -> None:
     with pytest.raises(VocsegError, match="configuration says --region=us-central1 already"):
         targets.check_beam_args("dataflow", CONFIG, ("--region=us-east1",))
-    with pytest.raises(VocsegError, match="configuration says --machine_type"):
+    with pytest.raises(VocsegError, match="service_account_email follows from the configuration. Set cloud.service_account"):
+        targets.check_beam_args("dataflow", CONFIG, ("--service_account_email=a@p.iam.gserviceaccount.com",))
+    with pytest.raises(VocsegError, match="configuration says --job_name=job already. It cannot be changed"):
+        targets.check_beam_args("dataflow", CONFIG, ("--job_name=mine",))
+    with pytest.raises(VocsegError, match="configuration says --machine_type=e2-highmem-8 already. Set cloud.beam_machine"):
         targets.check_beam_args("dataflow", CONFIG, ("--worker_machine_type=n1-standard-1",))
-    merged = beam_options.merge(ARGS, ("--experiments=shuffle_mode=service", "--num_workers=2"), fixed=True)
+    merged = beam_options.merge(ARGS, ("--experiments=shuffle_mode=service", "--num_workers=2"), {})
     assert merged == (*ARGS, "--experiments=shuffle_mode=service", "--num_workers=2")
 
 
@@ -114,7 +118,11 @@ def test_option_that_the_configuration_says_is_not_said_again_and_a_list_grows()
         ("", "no option ''"),
         ("runner=DataflowRunner", "--runner local, dataflow or portable"),
         ("num_workers", "no switch: give --beam num_workers=VALUE"),
-        ("use_public_ips=true", "a switch: give --beam use_public_ips"),
+        ("use_public_ips=true", "a switch, which takes no value: give --beam use_public_ips"),
+        ("use_public_ips=false", "a switch, which takes no value: give --beam no_use_public_ips"),
+        ("no_use_public_ips=false", "a switch, which takes no value: give --beam use_public_ips"),
+        ("no_auth=false", "a switch, which is off: leave it out"),
+        ("s3_verify", "no switch: give --beam s3_verify=VALUE"),
         ("num_workers=many", "num_workers takes another kind of value; got 'num_workers=many'"),
         ("autoscaling_algorithm=FAST", "takes one of NONE, THROUGHPUT_BASED"),
     ],
@@ -122,6 +130,44 @@ def test_option_that_the_configuration_says_is_not_said_again_and_a_list_grows()
 def test_option_that_beam_would_pass_over_is_refused(text: str, words: str) -> None:
     with pytest.raises(VocsegError, match=re.escape(words)):
         beam_options.parse([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("no_wait_until_finish", "not written yet"),
+        ("dry_run=true", "nothing would be done"),
+        ("template_location=gs://b/t", "nothing done"),
+        ("update", "each job is one of its own"),
+        ("streaming", "never end"),
+        ("prebuild_sdk_container_engine=cloud_build", "cloud.image"),
+        ("requirements_file=r.txt", "cloud.image"),
+        ("worker_harness_container_image=gcr.io/p/i", "cloud.image"),
+    ],
+)
+def test_option_that_breaks_the_pipeline_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(VocsegError, match=f"--beam: {text.partition('=')[0]} cannot be given here: .*{reason}"):
+        beam_options.parse([text])
+
+
+def test_refused_options_are_options_of_beams() -> None:
+    assert set(beam_options._REFUSED) <= set(beam_options._known())
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("--s3_secret_access_key=abc", "--s3_secret_access_key=***"),
+        ("--azure_connection_string=AccountKey=abc", "--azure_connection_string=***"),
+        ("--environment_config=postgres://me:pass@host/x", "--environment_config=postgres://me:***@host/x"),
+        ("--blob_service_endpoint=https://h/x?sig=ab%2F&se=1", "--blob_service_endpoint=https://h/x?sig=***&se=1"),
+        ('--environment_config={"password": "ab", "a": 1}', '--environment_config={"password": "***", "a": 1}'),
+        ("--staging_location=gs://bucket/x:y@z", "--staging_location=gs://bucket/x:y@z"),
+        ("--no_save_main_session", "--no_save_main_session"),
+    ],
+)
+def test_secret_in_an_option_is_not_shown(text: str, shown: str) -> None:
+    assert beam_options.mask(text) == shown
 
 
 def test_options_of_every_runner_are_known() -> None:
@@ -166,9 +212,9 @@ def test_plan_is_told_as_a_table_with_the_stages_below(job: dataflow_plan.Job) -
 
 
 def test_options_that_beam_refuses_are_told_before_any_work() -> None:
-    dataflow_plan.check_options(ARGS)
+    beam_options.check_dataflow(ARGS)
     with pytest.raises(CloudError, match="(?s)Beam refuses the options.*job_name"):
-        dataflow_plan.check_options([*ARGS, "--job_name=-"])
+        beam_options.check_dataflow([*ARGS, "--job_name=-"])
 
 
 def test_job_is_submitted_by_the_options_of_the_target(tmp_path: pathlib.Path) -> None:
@@ -213,11 +259,23 @@ def test_step_without_beam_stays_as_it_is(spec: Any) -> None:
 # All four steps' graphs.
 
 
+def test_graphs_are_those_of_the_runs_configuration() -> None:
+    asked = override(
+        preset("voc2007"),
+        {"transform.resize_method": "bicubic", "evaluate.min_iou": "dog=0.3", "data.max_quarantined_fraction": "0.1"},
+    )
+    sample = dataflow_plan.sample_config(asked)
+    assert (sample.transform.resize_method, sample.evaluate) == ("bicubic", asked.evaluate)
+    assert (sample.data.max_quarantined_fraction, sample.data.embedded) == (0.1, True)
+    assert (sample.model, sample.train.epochs) == (preset("mini").model, 1)
+
+
 @pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:MessageFactory class is deprecated")  # TFX's use of it.
 def test_plan_has_the_jobs_of_all_steps_on_beam_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("google.auth.default", mock.Mock(side_effect=AssertionError("Credentials were asked for.")))
     monkeypatch.setattr("sys.argv", ["vocseg"])
-    jobs = dataflow_plan.plan(ARGS)
+    jobs = dataflow_plan.plan(ARGS, override(preset("voc2007_gpu"), {"evaluate.min_iou": "zebra=0.3"}))
     assert [job.step for job in jobs] == ["ExampleGen", "StatisticsGen", "Transform", "Evaluator"]
     assert all(job.images == (IMAGE,) and job.workers["machineType"] == "e2-highmem-8" for job in jobs)
     assert {"Write splits", "Find leaks"} <= set(jobs[0].stages)

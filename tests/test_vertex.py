@@ -26,7 +26,7 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 from components.blessings import BLESSED
 from components.datasets.fake_voc import write_fake_voc
 from components.errors import CloudError, VocsegError
-from pipeline import cli, cloud, targets, vertex, vertex_jobs
+from pipeline import cli, cloud, targets, vertex, vertex_driver, vertex_jobs
 from pipeline_config import override, preset
 
 ROOT = pathlib.Path(vertex.__file__).parents[1]
@@ -47,6 +47,8 @@ ARGUMENTS = [
     *("--preset", "voc2007_gpu", "--project", "my-project", "--region", "us-central1", "--service-account", ACCOUNT),
     *("--set", f"cloud.image={IMAGE}", "--set", f"cloud.trainer_image={CUDA_IMAGE}", "--root", BUCKET),
 ]
+NAME = "voc2007_gpu.voc2007-9afd50"
+"""Of its schedule: with a digest of the root."""
 Job = dict[str, Any]
 
 
@@ -106,7 +108,18 @@ def test_gpu_machine_and_containers_are_as_configured(job: Job) -> None:
     assert sent["ai_platform_training_args"]["job_spec"]["service_account"] == ACCOUNT
 
 
-@pytest.mark.parametrize("step", ["ExampleGen", "StatisticsGen", "Transform", "Evaluator"])
+BEAM_STEPS = ("ExampleGen", "StatisticsGen", "Transform", "Evaluator")
+
+
+def test_only_steps_on_beam_have_beams_options(job: Job) -> None:
+    """Else a change of Beam's machines would be one of every step's command, which Vertex AI's cache looks at."""
+    with_options = {name for name, one in _containers(job).items() if any("--runner" in word for word in one["args"])}
+    assert with_options == set(BEAM_STEPS)
+    check = _containers(job)["ExampleGen"]["lifecycle"]["preCacheCheck"]["args"]
+    assert not any("--runner" in word for word in check)
+
+
+@pytest.mark.parametrize("step", BEAM_STEPS)
 def test_beams_work_goes_to_dataflow(job: Job, step: str) -> None:
     arguments = _containers(job)[step]["args"]
     assert {"--runner=DataflowRunner", "--project=my-project", "--region=us-central1"} <= set(arguments)
@@ -142,7 +155,28 @@ def test_our_artifact_types_can_be_imported_by_the_names_that_executors_get(job:
     assert {artifact.TYPE_NAME for [artifact] in found.values()} == {"Quarantine", "DataReport", "DataBlessing", "ModelCard"}
 
 
-# The data's digest.
+def test_added_options_of_beams_reach_the_steps_on_beam() -> None:
+    compiled = vertex.compile_job(CONFIG, BUCKET, None, ["num_workers=3", "labels=team=a"])
+    assert all({"--num_workers=3", "--labels=team=a"} <= set(_containers(compiled)[step]["args"]) for step in BEAM_STEPS)
+
+
+@pytest.mark.parametrize(
+    ("beam", "words"),
+    [
+        ("num_worker=3", "Did you mean num_workers"),
+        ("region=us-east1", "configuration says --region=us-central1 already. Set cloud.region instead"),
+        ("job_name=mine", "job_name follows from the configuration. It cannot be changed"),
+        ("streaming", "streaming cannot be given here"),
+        ("s3_secret_access_key=abc", "s3_secret_access_key has a secret"),
+    ],
+)
+def test_added_option_that_cannot_be_is_refused(beam: str, words: str) -> None:
+    with pytest.raises(VocsegError, match=words) as error:
+        vertex.compile_job(CONFIG, BUCKET, None, [beam])
+    assert "abc" not in str(error.value)
+
+
+# The data's digest, and the image's.
 
 
 def test_a_driver_of_ours_runs_before_the_cache_is_asked(job: Job) -> None:
@@ -152,6 +186,13 @@ def test_a_driver_of_ours_runs_before_the_cache_is_asked(job: Job) -> None:
     assert check["command"] == ["python", "-m", "pipeline.vertex_driver"]
     assert check["args"][:3] == ["--json_serialized_invocation_args", "{{$}}", "--json_serialized_inputs_spec_args"]
     assert json.loads(check["args"][3]) == job["pipelineSpec"]["components"]["ExampleGen"]["inputDefinitions"]
+    assert check["args"][4:] == ["--code_digest", vertex_driver.image_digest()]
+
+
+def test_image_of_other_code_is_refused_before_anything_runs(job: Job) -> None:
+    arguments = _containers(job)["ExampleGen"]["lifecycle"]["preCacheCheck"]["args"]
+    with pytest.raises(CloudError, match=r"other code or other libraries .*\(ffffffffffff\).*new tag"):
+        vertex_driver.main([*arguments[:5], "f" * 64])
 
 
 @contextlib.contextmanager
@@ -163,7 +204,7 @@ def _on_this_machine() -> Iterator[None]:
         local = {"beam_args": targets.LOCAL_BEAM_ARGS, "trainer": Trainer, "trainer_settings": {}}
         return dataclasses.replace(real(*arguments), **local)
 
-    with mock.patch.object(targets, "vertex", here), mock.patch.object(cloud, "check"):
+    with mock.patch.object(targets, "vertex", here), mock.patch.object(cloud, "check_vertex"):
         yield
 
 
@@ -276,6 +317,11 @@ def test_it_is_the_same_elsewhere_without_credentials_or_network(job: Job, tmp_p
     assert json.loads((tmp_path / "job.json").read_text()) == job
 
 
+def _normal_word(word: str) -> str:
+    """Returns a word of a command without the declared inputs and the code's digest."""
+    return "<inputs>" if word.startswith("{\n") else re.sub(r"^[0-9a-f]{64}$", "<digest>", word)
+
+
 def _normal(value: Any, name: str = "") -> Any:
     """Returns a specification without what changes with code, configuration or libraries, which other tests look at."""
     if name in ("code_digest", "trainer_code_digest", "trainer_digest", "encoder_weights", "trainer", "schema_text"):
@@ -291,7 +337,7 @@ def _normal(value: Any, name: str = "") -> Any:
             return _normal(value["runtimeValue"]["constant"], name)
         return {key: _normal(one, key) for key, one in value.items()}
     if isinstance(value, list):
-        return ["<inputs>" if isinstance(one, str) and one.startswith("{\n") else _normal(one) for one in value]
+        return [_normal_word(one) if isinstance(one, str) else _normal(one) for one in value]
     if isinstance(value, str) and value.startswith("{") and not value.startswith("{{"):
         return _normal(json.loads(value))
     return value
@@ -315,6 +361,9 @@ def test_it_is_the_golden_file(job: Job) -> None:
         ({"cloud.region": ""}, BUCKET, None, "cloud.region is missing"),
         ({"cloud.image": ""}, BUCKET, None, "cloud.image is missing"),
         ({}, "output", None, "--root must be a folder in a bucket"),
+        ({"cloud.trainer_image": ""}, BUCKET, None, "cloud.trainer_image is missing"),
+        ({"cloud.accelerator_count": "2"}, BUCKET, None, "g2-standard-12 comes with NVIDIA_L4 times 1"),
+        ({"data.embedded": "true"}, BUCKET, None, "The embedded data of"),
         ({}, BUCKET, "/data/voc", "--data is on this machine"),
         ({"data.span": "last:2"}, BUCKET, "gs://bucket/data", "needs {SPAN}"),
         ({"data.spec": "no_such"}, BUCKET, "gs://bucket/data", "There is no description 'no_such'"),
@@ -393,7 +442,7 @@ def test_schedule_is_made_as_asked_for(client: mock.Mock, job: Job, capsys: pyte
     assert cli.main(["schedule", "--cron", "0 3 * * 1", *ARGUMENTS]) == 0
     assert client.sent == job
     client.job.create_schedule.assert_called_once_with(
-        cron="0 3 * * 1", display_name="voc2007_gpu.voc2007", max_concurrent_run_count=1, service_account=ACCOUNT
+        cron="0 3 * * 1", display_name=NAME, max_concurrent_run_count=1, service_account=ACCOUNT
     )
     client.job.submit.assert_not_called()
     assert "will run at '0 3 * * 1': projects/1/schedules/new" in capsys.readouterr().out
@@ -409,7 +458,7 @@ def test_a_second_schedule_is_made_only_in_place_of_the_first(client: mock.Mock,
     client.job.create_schedule.assert_called_once()
     assert (old.deleted, ended.deleted) == (True, False)
     client.PipelineJobSchedule.list.assert_called_with(
-        filter='display_name="voc2007_gpu.voc2007"', project="my-project", location="us-central1"
+        filter=f'display_name="{NAME}"', project="my-project", location="us-central1"
     )
 
 
@@ -420,6 +469,19 @@ def test_a_schedule_that_was_not_made_leaves_the_earlier_one(client: mock.Mock) 
     with pytest.raises(CloudError, match=r"my-project in us-central1 refused: no aiplatform\.schedules\.create"):
         vertex_jobs.schedule(CONFIG, BUCKET, None, "0 3 * * 1", replace=True)
     assert not old.deleted
+
+
+def test_schedule_that_would_start_from_an_earlier_model_is_refused(client: mock.Mock, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["schedule", "--cron", "0 3 * * 1", *ARGUMENTS, "--set", "train.warm_start=true"]) == 1
+    assert "A schedule cannot start from an earlier model" in capsys.readouterr().err
+    assert cli.main(["submit", *ARGUMENTS, "--set", "train.warm_start=true"]) == 0
+
+
+def test_names_of_schedules_differ_with_the_root_and_are_not_too_long() -> None:
+    names = {vertex_jobs.schedule_name(name * 40, root) for name in ("voc2007", "voc2012") for root in (BUCKET, BUCKET + "2")}
+    assert len(names) == 4
+    assert {len(name) for name in names} == {128}
+    assert vertex_jobs.schedule_name("mini.a", BUCKET + "/") == vertex_jobs.schedule_name("mini.a", BUCKET)
 
 
 def test_wrong_cron_is_refused_before_anything_is_compiled() -> None:
