@@ -59,7 +59,11 @@ def _run(root: pathlib.Path, run: str = "1", number: int = 3) -> tuple[list[Any]
     )
     told: list[Any] = []
     steps = run_local(
-        pipeline, run, lambda *_: None, lambda _: None, lambda name, error, _, number: told.append((name, number))
+        pipeline,
+        run,
+        lambda *_: None,
+        lambda _: None,
+        on_retry=lambda name, error, delay_s, number: told.append((name, number)),
     )
     return steps, told
 
