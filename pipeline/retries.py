@@ -88,7 +88,9 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         waiting += [link.__cause__, None if link.__suppress_context__ else link.__context__]
-        waiting += [argument for argument in link.args if isinstance(argument, BaseException)]
+        details = getattr(link, "exception_details", None)  # Of Beam's file systems: the errors of the store's client, by path.
+        inner = [*link.args, *(details.values() if isinstance(details, dict) else ())]
+        waiting += [error for error in inner if isinstance(error, BaseException)]
 
 
 def is_transient(error: BaseException) -> bool:
