@@ -47,6 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_interrupt(error):
             return _interrupted()
 
+        from pipeline import retries
+
+        if retries.is_transient(error):
+            hint = "The disk, the network or a server fails there: see to it, and run the same command again."
+            return _fail(f"{retries.explain(error)}\n{hint}", arguments.debug)
         unexpected = "This is not an error that vocseg expects. The run's log, or --debug, tells more."
         return _fail(f"{shorten(error)}\n{unexpected}", arguments.debug)
 

@@ -298,3 +298,13 @@ def test_reading_is_tried_again_after_an_eio_and_after_nothing_else(monkeypatch:
         with contextlib.nullcontext() if done else pytest.raises(OSError, match="said the system"):
             assert files.patiently(read) == "content"
         assert len(tries) == count
+
+
+def test_store_that_is_away_is_not_taken_for_one_without_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: str) -> None:
+        raise tf.errors.UnavailableError(None, None, "said the store")
+
+    monkeypatch.setattr(tf.io.gfile, "isdir", lambda path: False)  # As TensorFlow does.
+    monkeypatch.setattr(tf.io.gfile, "stat", fail)
+    with pytest.raises(OSError, match="said the store"):
+        files.is_folder("ram://away/x")

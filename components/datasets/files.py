@@ -182,12 +182,14 @@ def is_folder(path: str) -> bool:
         return mode is not None and stat.S_ISDIR(mode)
     import tensorflow as tf
 
-    try:
+    if tf.io.gfile.isdir(path):
+        return True
+    try:  # It says so of a store that cannot be asked, too.
         with os_errors(path):
-            return tf.io.gfile.stat(path).is_directory
+            tf.io.gfile.stat(path)
     except OSError as error:
         raise_passing(error)
-        return False
+    return False
 
 
 def _mode(path: str) -> int | None:
