@@ -194,7 +194,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             0, len(names), "archives", f"{size:.1f} GB from {self.HOST}, unless they are here from before", at_once=True
         )
         try:
-            with files.os_errors(os.fspath(dl_manager.download_dir)):
+            with files.os_errors(""):  # A file that TensorFlow could not write is in its message.
                 paths = dl_manager.download({name: f"{self.HOST}/{name}" for name in names})
         except Exception as error:  # tfds, requests and urllib3 have each their own.
             if isinstance(error, OSError) and error.errno in files.FULL:
