@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 _POLL_S = 0.05
 _OUTPUT_FILE = "output.txt"
+_WITHHELD = ("PYTHON", "VOCSEG_METADATA_")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class Ended:
 def run_script(script: str, arguments: Sequence[str], folder: pathlib.Path, max_seconds: float, max_bytes: float) -> Ended:
     """Runs a script isolated from this process's paths and settings of Python, without a GPU; nothing of it is left behind.
 
+    The password of the metadata server, which a model's code has no use for, is kept from it.
+
     Memory is watched, and not limited by the system: TensorFlow reserves far more addresses than it uses.
 
     Args:
@@ -45,7 +48,7 @@ def run_script(script: str, arguments: Sequence[str], folder: pathlib.Path, max_
         max_bytes: of resident memory, beyond which it is killed.
     """
     # The GPU's memory is this process's own already.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_WITHHELD)}
     environment |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     output, over, peak = folder / _OUTPUT_FILE, "", 0
     started = time.monotonic()

@@ -13,16 +13,36 @@ class FullDiskError(VocsegError):
     """There is no room left on a disk, or a quota is used up."""
 
 
-def in_words(error: BaseException, folders: Iterable[str]) -> BaseException:
+_OF_A_WORKER = ("[while running '", "Traceback (most recent call last)", "Workflow failed")
+"""What Beam's errors have in their texts that tell of those of its workers."""
+
+
+def in_words(error: BaseException, folders: Iterable[str], elsewhere: bool = False) -> BaseException:
     """Returns an error that says which disk is full, where that is the cause of one that is not ours; else the error itself.
 
     Args:
         error: that a step, the metadata store or the run's own record raised.
         folders: where a run writes, beside the folder of temporary files.
+        elsewhere: whether Beam's work is done on other machines.
     """
     if isinstance(error, VocsegError | KeyboardInterrupt) or not retries.is_full(error):
         return error
+    if elsewhere and all(_is_of_worker(link) for link in filter(retries.is_full_link, retries.chain(error))):
+        return FullDiskError(_describe_worker(retries.find_file(error, retries.is_full_link)))
     return FullDiskError(_describe(retries.find_file(error, retries.is_full_link), [*folders, tempfile.gettempdir()]))
+
+
+def _is_of_worker(link: BaseException) -> bool:
+    return any(mark in str(link) for mark in _OF_A_WORKER)
+
+
+def _describe_worker(file: str) -> str:
+    writing = f" while writing {file}" if file else ""
+    return (
+        f"{os.strerror(errno.ENOSPC)}{writing}: the disk of a worker of Beam's is full, not this machine's. Nothing that was "
+        "published is harmed. Give the workers more room (of Dataflow's: --set cloud.beam_disk_gb=N) and run the same command "
+        "again: finished steps are not run again."
+    )
 
 
 def _describe(file: str, folders: list[str]) -> str:

@@ -5,6 +5,7 @@ The client library says nothing about why a connection failed, so what can be to
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import pathlib
 import re
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from components.errors import VocsegError
+from pipeline import retries
 from pipeline.locations import write_file
 
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ _FORM = f"{_SCHEME}USER@HOST[:PORT]/DATABASE[?ca=FILE&cert=FILE&key=FILE]"
 _REACH_S = 10.0
 _MAKING_TABLES = "concurrent connection to the empty database"
 """What is said while another machine makes the tables, which takes seconds."""
-_TRIES = 30
+_REFUSED = "mysql_real_connect failed"
+"""All that the client library says, whether the password is wrong or the server is being started."""
+_TRIES = {_MAKING_TABLES: 30, _REFUSED: 3}
 _PAUSE_S = 2.0
 
 
@@ -121,14 +125,26 @@ def check(address: str, environment: Mapping[str, str] = os.environ) -> None:
 
     server, config = parse(address), connection(address, environment)
     _reach(server)
-    for left in reversed(range(_TRIES)):
+    for number in itertools.count(1):
         try:
             MetadataStore(config)
             return
         except (RuntimeError, errors.StatusError) as error:
-            if not left or _MAKING_TABLES not in str(error):
+            if number >= next((tries for text, tries in _TRIES.items() if text in str(error)), 1):
                 raise VocsegError(_explain(server, str(error), bool(config.mysql.password))) from None
         time.sleep(_PAUSE_S)
+
+
+def in_words(error: BaseException, address: str) -> BaseException:
+    """Returns an error that says what a refusal in the midst of a run may mean, where that is the cause; else the error itself.
+
+    Args:
+        error: that a step, or what goes on between steps, raised.
+        address: of the server; empty: there is none.
+    """
+    if not address or isinstance(error, VocsegError) or not any(_REFUSED in str(link) for link in retries.chain(error)):
+        return error
+    return VocsegError(_explain(parse(address), _REFUSED, bool(_password(os.environ))))
 
 
 def run_name(run: str, address: str, folder: str) -> str:
@@ -163,7 +179,7 @@ def _mark(folder: str) -> str:
 
 
 def _password(environment: Mapping[str, str]) -> str:
-    if PASSWORD in environment:
+    if environment.get(PASSWORD):
         return environment[PASSWORD]
     if file := environment.get(PASSWORD_FILE):
         try:
@@ -192,11 +208,12 @@ def _explain(server: Server, text: str, has_password: bool) -> str:
             f"The metadata server knows {server.user}, but lets it neither use nor make the database {server.database}. "
             f"Make it: CREATE DATABASE {server.database}; GRANT ALL ON {server.database}.* TO '{server.user}'@'%';"
         )
-    if "mysql_real_connect failed" in text:
-        given = "The password in the environment is another one" if has_password else f"No password was given: set {PASSWORD}"
-        tls = ", the files for TLS do not fit" if server.tls else ", the server wants TLS (?ca=FILE)"
+    if _REFUSED in text:
+        given = "the password in the environment is another one" if has_password else f"no password was given: set {PASSWORD}"
+        tls = "the files for TLS do not fit" if server.tls else "the server wants TLS (?ca=FILE)"
         return (
-            f"The metadata server refused {who}. {given}, the account does not exist or may not come from this machine{tls}, "
-            "or the account uses another plugin than mysql_native_password."
+            f"The metadata server refused {who}, {_TRIES[_REFUSED]} times, without saying why. Either {given}; the "
+            "account does not exist, may not come from this machine, or uses another plugin than mysql_native_password; "
+            f"{tls}; or the server was being started or stopped, or has no connection left: then run the same command again."
         )
     return f"The metadata server {who} cannot be used: {text[:400]}"

@@ -4,7 +4,6 @@ An error is judged by its whole chain of causes. Beam makes errors of its own of
 may be left: `OSError: [Errno 5] Input/output error: 'FILE' [while running 'STEP']`, or a whole traceback.
 """
 
-import errno
 import os
 import random
 import re
@@ -12,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from components.datasets.files import PASSING
+from components.datasets.files import FULL, PASSING
 from components.errors import VocsegError
 from pipeline_config import ConfigError
 
@@ -21,8 +20,6 @@ TRIES = 3
 
 _FIRST_DELAY_S = 4.0
 _Result = TypeVar("_Result")
-
-_FULL_NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _TRANSIENT_NAMES = frozenset(
     {
@@ -64,6 +61,7 @@ _TRANSIENT_TEXTS = (
     "mysql server has gone away",
     "can't connect to mysql server",
     "can't connect to server on",
+    "mysql_real_connect failed",  # All that ML Metadata says of a server that restarts, and of a wrong password alike.
 )
 _FULL_TEXTS = (
     "no space left on device",
@@ -71,7 +69,14 @@ _FULL_TEXTS = (
     "database or disk is full",
 )
 _PERMANENT_TYPES = (VocsegError, ConfigError, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)
-_PERMANENT_TEXTS = ("keyboardinterrupt", "memoryerror", "resourceexhaustederror", "out of memory")
+_PERMANENT_TEXTS = (
+    "keyboardinterrupt",
+    "memoryerror",
+    "resourceexhaustederror",
+    "out of memory",
+    "components.errors.",  # Of a worker's error, of which this is left, the class.
+    "pipeline_config.configerror",
+)
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 _OF_THE_SYSTEM = re.compile(r"\b(?:OSError|IOError|\w*Connection\w*Error|BlockingIOError|InterruptedError|TimeoutError): ")
 _FILE = re.compile(r"""\[Errno \d+\] [^:'"\n]+: (?:'([^'\n]+)'|"([^"\n]+)")|^([/\w.-]*/[^;:\n]+); """)
@@ -88,7 +93,9 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         waiting += [link.__cause__, None if link.__suppress_context__ else link.__context__]
-        waiting += [argument for argument in link.args if isinstance(argument, BaseException)]
+        details = getattr(link, "exception_details", None)  # Of Beam's file systems: the errors of the store's client, by path.
+        inner = [*link.args, *(details.values() if isinstance(details, dict) else ())]
+        waiting += [error for error in inner if isinstance(error, BaseException)]
 
 
 def is_transient(error: BaseException) -> bool:
@@ -110,7 +117,7 @@ def is_full(error: BaseException) -> bool:
 def is_full_link(link: BaseException) -> bool:
     """Tells whether one link of a chain says that a disk or a quota was used up."""
     text = str(link).lower()
-    return not _FULL_NUMBERS.isdisjoint(_numbers(link)) or any(part in text for part in _FULL_TEXTS)
+    return not FULL.isdisjoint(_numbers(link)) or any(part in text for part in _FULL_TEXTS)
 
 
 def explain(error: BaseException) -> str:

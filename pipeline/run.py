@@ -1,6 +1,7 @@
 """A run from start to end: the pipeline in its folder, and the record of what happened."""
 
 import contextlib
+import functools
 import pathlib
 import time
 import traceback
@@ -11,7 +12,7 @@ from pipeline import console, full_disk, locks, metadata_server, runs
 from pipeline.findings import fill_in
 from pipeline.locations import Locations, write_file
 from pipeline.request import Request, check, locations_of, make_folders
-from pipeline.run_graph import beam_args_of, run_graph
+from pipeline.run_graph import again, beam_args_of, run_graph
 from pipeline_config import PipelineConfig, to_json
 
 
@@ -41,7 +42,7 @@ def run(
         with locks.lock(locations.here, request.wait_s):
             return _run_recorded(config, request, locations, beam_args, on_begin)
     except BaseException as error:
-        said = full_disk.in_words(error, [locations.here])
+        said = _in_words(error, request, locations)
         if said is error:
             raise
         raise said from error
@@ -67,11 +68,12 @@ def _run_recorded(
         try:
             if request.verify and not is_remote(locations.digests):
                 pathlib.Path(locations.digests).unlink(missing_ok=True)
-            fill_in(summary, locations, run_graph(config, locations, summary, view, request.runner, beam_args))
+            steps = run_graph(config, locations, summary, view, request.runner, beam_args)
+            again(functools.partial(fill_in, summary, locations, steps), "results", summary.run, view)
             summary.status = "succeeded"
         except BaseException as error:
             summary.status = "interrupted" if console.is_interrupt(error) else "failed"
-            summary.error = console.shorten(full_disk.in_words(error, [locations.here]))
+            summary.error = console.shorten(_in_words(error, request, locations))
             with contextlib.suppress(OSError):  # The disk may be full: this error says more than that of writing it down.
                 traceback.print_exc()  # Into the log: standard error is redirected.
             raise
@@ -84,6 +86,12 @@ def _run_recorded(
         _write(summary, folder, request.summary)
         console.show_result(view.console, summary)
     return summary
+
+
+def _in_words(error: BaseException, request: Request, locations: Locations) -> BaseException:
+    """Returns an error that says what to do, where that is known; else the error itself."""
+    error = full_disk.in_words(error, [locations.here], elsewhere=request.runner != "local")
+    return metadata_server.in_words(error, locations.metadata_server)
 
 
 def _write(summary: runs.Summary, folder: pathlib.Path, copy: str | None) -> None:

@@ -7,8 +7,8 @@ import os
 import pathlib
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from components.code_digest import code_digest
 from components.datasets import fake_voc, files
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from components.datasets.spec import DatasetSpec
     from pipeline.runners import Step
+
+_Result = TypeVar("_Result")
 
 
 @contextlib.contextmanager
@@ -80,8 +82,16 @@ def run_graph(
     from components import training_state
     from pipeline import graph, root_mark, runners, targets  # Takes seconds, and prints: not before the output is redirected.
 
+    tries: dict[str, int] = {}
+
+    def tell_retry(name: str, error: BaseException, delay_s: float, number: int) -> None:
+        tries[name] = number
+        _tell_retry(view, name, error, delay_s, number)
+
     def note(step: "Step") -> None:
         cost = {"seconds": round(step.seconds, 2), "peak_memory_bytes": runs.take_peak_memory_bytes()}
+        if step.name in tries:
+            cost["tries"] = tries[step.name]
         summary.steps.append({"name": step.name, "status": step.status, **cost})
         if step.name == "Trainer" and step.status != "failed":  # Its artifacts are published.
             training_state.remove_finished(locations.unfinished)
@@ -89,14 +99,13 @@ def run_graph(
 
     with view.listening(), no_arguments():
         if files.is_remote(locations.root):
-            _check_store(locations.root)
+            _check_store(locations.root, summary.run, view)
         target = targets.of_runner(runner, config, locations, summary.run, beam_args)  # A server that refuses us says so first.
-        root_mark.claim(locations, target.metadata)
-        locations, spec = _find_data(config, locations, view)
-        _end_orphans(locations, target.metadata)
+        again(functools.partial(root_mark.claim, locations, target.metadata), "metadata", summary.run, view)
+        locations, spec = again(functools.partial(_find_data, config, locations, view), "data", summary.run, view)
+        again(functools.partial(_end_orphans, locations, target.metadata), "metadata", summary.run, view)
         pipeline = graph.create_pipeline(config, locations, spec, target)
-        retrying = functools.partial(_tell_retry, view)
-        steps = runners.run_local(pipeline, summary.metadata_run, view.start, note, on_retry=retrying)
+        steps = runners.run_local(pipeline, summary.metadata_run, view.start, note, on_retry=tell_retry)
     return {step.name: step for step in steps}
 
 
@@ -116,8 +125,25 @@ def _find_data(config: PipelineConfig, locations: Locations, view: console.RunVi
     return locations, datasets.find_spec(named, locations.data, config.data.span, tell, locations.description)
 
 
-def _check_store(root: str) -> None:
-    """Fails at once over a store that would fail later.
+def again(call: Callable[[], _Result], name: str, run: str, view: console.RunView) -> _Result:
+    """Returns what a call returns that is no step; tries again as for one.
+
+    Args:
+        call: may be made several times.
+        name: what is shown of it.
+        run: the run's name.
+        view: is shown that it is tried again.
+
+    Raises:
+        Exception: that of the last try.
+    """
+    from pipeline import retries
+
+    return retries.call(lambda number: call(), f"{run}.{name}", functools.partial(_tell_retry, view, name))
+
+
+def _check_store(root: str, run: str, view: console.RunView) -> None:
+    """Fails over a store that would fail later.
 
     Raises:
         VocsegError: nothing can be written there.
@@ -125,7 +151,7 @@ def _check_store(root: str) -> None:
     from components import stores
 
     try:
-        stores.try_writing(root)
+        again(functools.partial(stores.try_writing, root), "store", run, view)
     except OSError as error:
         raise VocsegError(
             f"--root: nothing can be written to {root}: {error.strerror or error}. "

@@ -31,7 +31,7 @@ class Summary:
         process_started: when it was started, in ticks since boot: numbers of processes come again.
         seconds: from start to end.
         steps: name, status (run, cached, resolved, failed), seconds and peak_memory_bytes (of the process, meanwhile) of each
-            component, in order.
+            component, in order; tries where it took more than one.
         metrics: of the candidate on the evaluated split; None for a class that does not occur.
         baseline: the same of the baseline, or None.
         verdict: blessed (bool), servable (bool; of a model that is not blessed False, as it is not tried), split, reasons,

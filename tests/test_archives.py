@@ -1,5 +1,6 @@
 """The official archives: found, checked whole, and extracted atomically; hostile ones are refused."""
 
+import errno
 import io
 import os
 import pathlib
@@ -483,3 +484,30 @@ def test_member_that_stands_twice_is_the_last_one(tmp_path: pathlib.Path, out: p
         info.size = 3
         tar.addfile(info, io.BytesIO(b"new"))
     assert (extract_listed([archive], SPEC, out / "set") / INSIDE / "JPEGImages" / "a.jpg").read_bytes() == b"new"
+
+
+# A disk that is full, or fails.
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_fault_of_the_disk_is_not_told_as_one_of_the_archive(
+    tars: list[epath.Path], out: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        extract_listed(tars, SPEC, out / "set")
+    assert list(out.iterdir()) == []
+
+
+def test_right_that_lacks_for_extracting_is_not_told_as_damage(
+    tars: list[epath.Path], out: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/out")
+
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
+    with pytest.raises(DataError, match="cannot be extracted into .*Permission denied"):
+        extract_listed(tars, SPEC, out / "set")

@@ -1,6 +1,7 @@
 """The builders: the built-in sets and a user's own, from folders, archives, spans and a store; tfds and the pipeline agree."""
 
 import dataclasses
+import errno
 import io
 import os
 import pathlib
@@ -446,6 +447,17 @@ def test_download_that_fails_is_an_error_with_the_remedy(tmp_path: pathlib.Path)
         DataError, match=r"ConnectionError: no route to host\n.*give --data a folder that holds VOCdevkit/VOC2007"
     ):
         made.pairs_by_split(typing.cast(tfds.download.DownloadManager, _Offline()))
+
+
+def test_download_that_fills_the_disk_is_not_told_as_one_that_fails(tmp_path: pathlib.Path) -> None:
+    class _Full:
+        def download(self, urls: dict[str, str]) -> None:
+            raise tf.errors.ResourceExhaustedError(None, None, "/data/a.tar; No space left on device")
+
+    made = make_builder(VOC, "", "newest", str(tmp_path))
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        made.pairs_by_split(typing.cast(tfds.download.DownloadManager, _Full()))
+    assert raised.value.errno == errno.ENOSPC
 
 
 def test_marks_in_lists_are_told_and_archives_have_none(copy: pathlib.Path, tmp_path: pathlib.Path) -> None:

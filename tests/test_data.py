@@ -1,6 +1,8 @@
 """`vocseg data`: what is refused before anything is read, and that a check and a run judge alike."""
 
+import errno
 import json
+import os
 import pathlib
 import shutil
 
@@ -9,6 +11,7 @@ import PIL.Image
 import pytest
 
 import pipeline_config
+from components.datasets import files
 from components.datasets.spec import SPEC_FILE, read_spec
 from components.errors import DataError, VocsegError
 from pipeline import data
@@ -162,3 +165,32 @@ def test_clean_data_is_told_in_numbers(own: pathlib.Path, capfd: pytest.CaptureF
     assert (found["clean"], found["refusal"], found["listed"], found["generated"]) == (True, "", 11, 11)
     assert found["splits"]["train"]["mask_kinds"] == {"palette as ids": 8}
     assert any("not taken for pictures: 1 .txt" in line for line in found["oddities"])
+
+
+def test_check_names_a_picture_on_a_bad_block_and_goes_on(
+    own: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, read = sorted((own / "VOCdevkit/VOC2007/JPEGImages").iterdir())[0], files.read_bytes
+
+    def fail(path: str) -> bytes:
+        if path == str(picture):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return read(path)
+
+    monkeypatch.setattr(files, "read_bytes", fail)
+    assert data.check(str(own), "", "newest", str(tmp_path / "found.json")) == data.NOT_CLEAN
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["listed"], found["generated"]) == (11, 10)
+    assert f"{picture}: the image cannot be read: Input/output error" in found["refusal"]
+
+
+def test_data_that_a_disk_fails_over_are_not_called_an_error_of_ours(
+    own: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fail(folder: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
+
+    monkeypatch.setattr(files, "files_below", fail)
+    assert main(["data", "check", str(own)]) == 1
+    said = capsys.readouterr().err
+    assert f"input/output error on {own}" in said and "run the same command again" in said and "not an error" not in said

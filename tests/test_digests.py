@@ -14,14 +14,17 @@ import time
 import uuid
 from typing import Any, BinaryIO
 
+import google.api_core.exceptions
 import pytest
+import requests
 import tensorflow as tf
 from apache_beam.io.filesystem import BeamIOError, FileSystem
 
 from components import progress
-from components.datasets import digests
+from components.datasets import digests, files
 from components.datasets.digests import DigestCache
 from components.errors import DataError
+from pipeline import retries
 
 ROOT = pathlib.Path(digests.__file__).parents[2]
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, example B.1.
@@ -534,3 +537,58 @@ def test_what_only_tensorflow_knows_is_read_and_not_remembered(cache: pathlib.Pa
 def test_scheme_that_nobody_knows_is_an_error() -> None:
     with pytest.raises(DataError, match="nostore://b/x, got none: File system scheme 'nostore' not implemented"):
         _digests(None, "nostore://b/x")
+
+
+# What may pass.
+
+
+def test_file_with_a_bad_block_is_unreadable_and_not_remembered_and_other_bytes_are_told(
+    tmp_path: pathlib.Path, cache: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    path = pathlib.Path(_write(tmp_path / "x", b"abc"))
+    monkeypatch.setattr(files, "_PAUSES_S", (0, 0))
+    monkeypatch.setattr(digests, "_read", fail)
+    [first] = _digests(cache, str(path))
+    assert first.startswith(f"unreadable {errno.EIO} (3, ") and _remembered(cache) == {}
+    _write(path, b"abcd")
+    assert _digests(cache, str(path)) != [first]
+    monkeypatch.undo()
+    assert _digests(cache, str(path)) == [_sha256(b"abcd")]
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EHOSTUNREACH])
+def test_file_that_a_network_fails_over_has_no_digest(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(path: str) -> None:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(digests, "_read", fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        _digests(None, _write(tmp_path / "x", b"abc"))
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [google.api_core.exceptions.ServiceUnavailable("x"), requests.exceptions.ConnectionError("x"), ConnectionResetError("x")],
+)
+def test_store_that_is_away_is_no_fault_of_the_data(
+    monkeypatch: pytest.MonkeyPatch, store: type[_Store], failure: Exception
+) -> None:
+    monkeypatch.setattr(store, "failure", failure)
+    with pytest.raises(BeamIOError) as raised:
+        _digests(None, "fakestore://b/x")
+    assert retries.is_transient(raised.value)
+
+
+def test_tensorflow_s_store_that_is_away_is_no_fault_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise tf.errors.UnavailableError(None, None, "503")
+
+    monkeypatch.setattr(tf.io.gfile, "GFile", fail)
+    with pytest.raises(OSError, match="503") as raised:
+        _digests(None, "ram://b/x")
+    assert retries.is_transient(raised.value)

@@ -1,6 +1,7 @@
 """From a pair of files to an example, or to the quarantine with a reason; the Beam transform is run for real."""
 
 import dataclasses
+import errno
 import io
 import logging
 import os
@@ -20,12 +21,13 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components import features, masks
-from components.datasets import examples, fake_voc, fingerprints, images, layout, registry
+from components.datasets import examples, fake_voc, files, fingerprints, images, layout, registry
 from components.datasets.examples import BadFileError, Facts, Quarantined, check_quarantine, encode_example, read_pair
 from components.datasets.images import read_picture
 from components.datasets.layout import Pair
 from components.datasets.spec import DatasetSpec, Layout, MaskEncoding
 from components.errors import DataError
+from pipeline import retries
 
 VOC = registry.built_in("voc2007")
 IDS = np.array([[0, 1, 15], [20, 255, 0]], np.uint8)
@@ -746,3 +748,46 @@ def test_real_user_set_of_rgba_pngs_keeps_their_bytes(shared_data: pathlib.Path,
         assert example["image"] == pathlib.Path(pair.image).read_bytes()
         assert _decode(example["image"]).shape == (example["image/height"], example["image/width"], 3)
         assert set(example["label/classes"]) <= {0, 1}
+
+
+# A disk with bad blocks, and a network that fails.
+
+
+def _fail_reading(monkeypatch: pytest.MonkeyPatch, number: int, paths: set[str]) -> None:
+    read = files.read_bytes
+
+    def fail(path: str) -> bytes:
+        if path in paths:
+            raise OSError(number, os.strerror(number), path)
+        return read(path)
+
+    monkeypatch.setattr(files, "read_bytes", fail)
+    monkeypatch.setattr(files, "_PAUSES_S", (0, 0))
+
+
+@pytest.fixture
+def twelve(tmp_path: pathlib.Path) -> list[Pair]:
+    fake_voc.write_fake_voc(tmp_path / "set", split_sizes={"train": 12, "val": 1, "test": 0})
+    return layout.list_pairs(str(tmp_path / "set"), VOC)["train"]
+
+
+def test_pictures_on_bad_blocks_are_quarantined_by_their_names(
+    twelve: list[Pair], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fail_reading(monkeypatch, errno.EIO, {twelve[3].image, twelve[5].mask})
+    found = _run("train", twelve, tmp_path / "out")
+    assert len(found.examples) == 10
+    assert sorted((bad.file, bad.reason) for bad in found.quarantined) == sorted(
+        (file, f"the {what} cannot be read: Input/output error, each time that it was tried; is the disk damaged there?")
+        for file, what in ((twelve[3].image, "image"), (twelve[5].mask, "mask"))
+    )
+
+
+@pytest.mark.parametrize(("number", "count"), [(errno.EIO, 12), (errno.ESTALE, 1), (errno.ETIMEDOUT, 1)])
+def test_disk_or_network_that_fails_is_no_fault_of_the_pictures(
+    twelve: list[Pair], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int, count: int
+) -> None:
+    _fail_reading(monkeypatch, number, {pair.image for pair in twelve[:count]})
+    with pytest.raises(Exception, match=os.strerror(number)) as raised:  # Beam's own, with the text.
+        _run("train", twelve, tmp_path / "out")
+    assert retries.is_transient(raised.value)

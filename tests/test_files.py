@@ -1,5 +1,6 @@
 """Files here and in a store: the same answers, and the same errors of Python's."""
 
+import contextlib
 import errno
 import os
 import pathlib
@@ -245,3 +246,65 @@ def test_path_stays_inside_by_what_it_links_to(tmp_path: pathlib.Path) -> None:
     assert not files.stays_inside(f"{folder}/far/x", folder)
     assert not files.stays_inside(f"{folder}2/x", folder)  # No folder because its name begins alike.
     assert files.stays_inside("gs://b/x", "gs://b")
+
+
+# What may pass, and what does not.
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "number"),
+    [
+        (tf.errors.UnavailableError, "503", errno.EIO),
+        (tf.errors.AbortedError, "try again", errno.EIO),
+        (tf.errors.DeadlineExceededError, "too late", errno.EIO),
+        (tf.errors.UnknownError, "/a; Input/output error", errno.EIO),
+        (tf.errors.UnavailableError, "/a; Connection refused", errno.ECONNREFUSED),
+        (tf.errors.AbortedError, "/a; Stale file handle", errno.ESTALE),
+        (tf.errors.FailedPreconditionError, "/a; Is a directory", errno.EISDIR),
+        (tf.errors.ResourceExhaustedError, "/a; No space left on device", errno.ENOSPC),
+        (tf.errors.InvalidArgumentError, "/a is a directory.", errno.EINVAL),
+        (tf.errors.InternalError, "what?", errno.EINVAL),
+    ],
+)
+def test_tensorflow_s_errors_have_the_system_s_number(kind: type[tf.errors.OpError], message: str, number: int) -> None:
+    with pytest.raises(OSError, match=message.partition(";")[0]) as raised, files.os_errors("ram://a"):
+        raise kind(None, None, message)
+    assert raised.value.errno == number
+
+
+@pytest.mark.parametrize("ask", [files.exists, files.is_folder])
+def test_file_that_cannot_be_looked_at_for_a_while_is_not_missing(monkeypatch: pytest.MonkeyPatch, ask: object) -> None:
+    def fail(path: str) -> None:
+        raise OSError(numbers.pop(), "said the system", path)
+
+    monkeypatch.setattr(os, "stat", fail)
+    numbers = [errno.EACCES, errno.EIO]
+    with pytest.raises(OSError, match="said the system"):
+        ask("/data/a")
+    assert not ask("/data/a")
+
+
+def test_reading_is_tried_again_after_an_eio_and_after_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read() -> str:
+        tries.append(1)
+        if numbers:
+            raise OSError(numbers.pop(0), "said the system")
+        return "content"
+
+    monkeypatch.setattr(files, "_PAUSES_S", (0, 0))
+    for numbers, count in ([errno.EIO, errno.EIO], 3), ([errno.EIO] * 4, 3), ([errno.ESTALE], 1), ([errno.EACCES], 1):
+        tries: list[int] = []
+        done = count == 3 and len(numbers) == 2
+        with contextlib.nullcontext() if done else pytest.raises(OSError, match="said the system"):
+            assert files.patiently(read) == "content"
+        assert len(tries) == count
+
+
+def test_store_that_is_away_is_not_taken_for_one_without_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: str) -> None:
+        raise tf.errors.UnavailableError(None, None, "said the store")
+
+    monkeypatch.setattr(tf.io.gfile, "isdir", lambda path: False)  # As TensorFlow does.
+    monkeypatch.setattr(tf.io.gfile, "stat", fail)
+    with pytest.raises(OSError, match="said the store"):
+        files.is_folder("ram://away/x")

@@ -41,10 +41,12 @@ def test_script_sees_neither_our_paths_nor_a_gpu(tmp_path: pathlib.Path, monkeyp
     monkeypatch.setenv("PYTHONSTARTUP", "x")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("SOMETHING", "else")
+    monkeypatch.setenv("VOCSEG_METADATA_PASSWORD", "secret")
     script = """
         import os, sys, time
-        print(sys.argv[1:], [name for name in os.environ if name.startswith("PYTHON")], os.environ["CUDA_VISIBLE_DEVICES"],
-              os.environ["SOMETHING"], os.path.basename(os.getcwd()), [path for path in sys.path if "ours" in path], flush=True)
+        print(sys.argv[1:], [name for name in os.environ if name.startswith(("PYTHON", "VOCSEG_"))],
+              os.environ["CUDA_VISIBLE_DEVICES"], os.environ["SOMETHING"], os.path.basename(os.getcwd()),
+              [path for path in sys.path if "ours" in path], flush=True)
         print(repr(sys.stdin.read()), os.getpgid(0) == os.getpid(), file=sys.stderr, flush=True)
         time.sleep(0.2)
     """

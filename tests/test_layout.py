@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 import tensorflow as tf
 
-from components.datasets import layout, registry
+from components.datasets import files, layout, registry
 from components.datasets.builder import content_digest
 from components.datasets.fake_voc import write_fake_voc
 from components.datasets.layout import Pair, divide, find_root, holds, list_pairs
@@ -1033,3 +1033,17 @@ def test_folders_that_all_splits_share_are_listed_once(tmp_path: pathlib.Path, m
     monkeypatch.setattr(layout.files, "files_below", lambda folder: listed.append(folder) or original(folder))
     list_pairs(str(tmp_path), VOC)
     assert sorted(os.path.basename(folder) for folder in listed) == ["JPEGImages", "SegmentationClass"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_list_or_folder_that_cannot_be_read_for_a_while_is_no_fault_of_the_data(
+    tiny: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number), str(tiny))
+
+    for where, name in ((files, "read_bytes"), (os, "scandir"), (os, "stat")):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, fail)
+            with pytest.raises(OSError, match=os.strerror(number)):
+                list_pairs(str(tiny), VOC)

@@ -70,6 +70,7 @@ def test_password_comes_from_the_environment_or_a_file(tmp_path: pathlib.Path) -
     file.write_text(f"{SECRET}\n")
     assert connection(ADDRESS, {PASSWORD: SECRET}).mysql.password == SECRET
     assert connection(ADDRESS, {PASSWORD_FILE: str(file)}).mysql.password == SECRET
+    assert connection(ADDRESS, {PASSWORD: "", PASSWORD_FILE: str(file)}).mysql.password == SECRET
     assert connection(ADDRESS, {PASSWORD: "other", PASSWORD_FILE: str(file)}).mysql.password == "other"
     assert connection(ADDRESS, {}).mysql.password == ""
 
@@ -147,6 +148,29 @@ def test_tables_that_another_machine_makes_are_waited_for(monkeypatch: pytest.Mo
     assert failures == []
 
 
+def test_server_that_refuses_is_asked_three_times_and_then_all_that_it_may_mean_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries = []
+
+    def connect(config: object) -> None:
+        tries.append(1)
+        raise RuntimeError("mysql_real_connect failed: errno: , error: ")
+
+    monkeypatch.setattr(ml_metadata, "MetadataStore", connect)
+    monkeypatch.setattr(metadata_server, "_reach", lambda server: None)
+    monkeypatch.setattr(metadata_server, "_PAUSE_S", 0)
+    with pytest.raises(
+        VocsegError, match="3 times.*no password was given.*may not come from this machine.*being started"
+    ) as raised:
+        metadata_server.check(ADDRESS, {})
+    assert len(tries) == 3
+    in_a_run = RuntimeError("step failed", RuntimeError("mysql_real_connect failed: errno: , error: "))
+    monkeypatch.delenv(PASSWORD, raising=False)
+    assert str(metadata_server.in_words(in_a_run, ADDRESS)) == str(raised.value)
+    assert metadata_server.in_words(in_a_run, "") is in_a_run
+
+
 # A real server.
 
 
@@ -202,9 +226,9 @@ def _vocseg(*arguments: str, password: str = SECRET) -> subprocess.CompletedProc
 @pytest.mark.timeout(300)
 def test_errors_of_a_real_server_are_in_words(mariadb: str) -> None:
     metadata_server.check(mariadb, {PASSWORD: SECRET})
-    with pytest.raises(VocsegError, match="refused team@127.0.0.1.*The password in the environment is another one"):
+    with pytest.raises(VocsegError, match="refused team@127.0.0.1.*the password in the environment is another one"):
         metadata_server.check(mariadb, {PASSWORD: "wrong"})
-    with pytest.raises(VocsegError, match="No password was given: set VOCSEG_METADATA_PASSWORD"):
+    with pytest.raises(VocsegError, match="no password was given: set VOCSEG_METADATA_PASSWORD"):
         metadata_server.check(mariadb, {})
     with pytest.raises(VocsegError, match="neither use nor make the database other.*CREATE DATABASE other"):
         metadata_server.check(mariadb.replace("/vocseg", "/other"), {PASSWORD: SECRET})

@@ -9,6 +9,7 @@ import google.api_core.exceptions
 import pytest
 import requests
 import tensorflow as tf
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.options.pipeline_options import PipelineOptions
 from ml_metadata import errors as mlmd_errors
 
@@ -57,6 +58,8 @@ TRANSIENT = {
     "worker": _of_worker("OSError: [Errno 5] Input/output error: '/data/a.jpg'"),
     "worker's store": _of_worker("google.api_core.exceptions.ServiceUnavailable: 503 x"),
     "worker's TensorFlow": _of_worker("tensorflow.python.framework.errors_impl.UnavailableError: x"),
+    "refused by the metadata server": RuntimeError("mysql_real_connect failed: errno: , error: "),
+    "store of Beam's": BeamIOError("List failed", {"gs://b/a": google.api_core.exceptions.ServiceUnavailable("x")}),
     "clean-up failed, too": _raised(FileNotFoundError(errno.ENOENT, "gone", "/tmp/a"), context=_system(errno.EIO)),
 }
 PERMANENT = {
@@ -71,6 +74,9 @@ PERMANENT = {
     "missing": _system(errno.ENOENT),
     "too many files": _system(errno.EMFILE),
     "worker's permission": _of_worker("PermissionError: [Errno 13] Permission denied: '/data/a.jpg'"),
+    "store of Beam's that refuses": BeamIOError("List failed", {"gs://b/a": google.api_core.exceptions.Forbidden("x")}),
+    "worker's, of the data": _of_worker("components.errors.DataError: bad; Input/output error"),
+    "worker's, of the configuration": _of_worker("pipeline_config.ConfigError: bad; Input/output error"),
     "worker's full disk": _of_worker("OSError: [Errno 28] No space left on device: '/data/a.jpg'"),
     "TensorFlow's missing file": tf.errors.NotFoundError(None, None, "/data/a; No such file or directory"),
     "TensorFlow's memory": tf.errors.ResourceExhaustedError(None, None, "OOM when allocating; temporarily unavailable"),

@@ -259,7 +259,11 @@ def test_kills_in_the_steps_of_the_model_leave_one_version_a_model(
     site = Site(server, tmp_path, data)
     site.arguments += ["--set=evaluate.max_mean_iou_drop=1", "--set=evaluate.max_iou_drop=1"]
     arguments = list(site.arguments)
+    killed = site.run(kill_in="Transform", delay_s=rng.uniform(0, 4.0))
+    before = site.complete()
+    assert killed.status == -signal.SIGKILL and "Trainer" not in before and not site.survivors()
     assert site.run().status == 0, (tmp_path / "output.txt").read_text()
+    print(f"Transform | {len(before)} complete | reran {', '.join(site.check_end(before))} | blessed, pushed", flush=True)
     pushed = [site.summary()["pushed"]["version"]]
     steps = ["Pusher", "ServingCheck", "Pusher", "Evaluator", "Trainer", "ServingCheck", "Pusher", "ModelCardGen"]
     for seed, step in enumerate(steps, start=1):  # Another seed makes another model; what comes before the Trainer is cached.

@@ -1,5 +1,7 @@
 """The local runner, on tiny pipelines of function components with a real metadata store."""
 
+import errno
+import io
 import multiprocessing
 import os
 import pathlib
@@ -367,3 +369,38 @@ def test_refused_run_leaves_the_terminal_as_it_was(tmp_path: pathlib.Path, monke
     text = _refused_run(tmp_path, monkeypatch)
     hidden, shown = "\x1b[?25l", "\x1b[?25h"
     assert text.count(hidden) == text.count(shown)  # Else the user's shell has no cursor afterwards.
+
+
+def test_what_comes_before_the_steps_is_tried_again_and_the_summary_has_the_tries_of_a_step(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import console, datasets, graph, retries, run_graph, runners, runs
+    from pipeline.locations import locate
+    from pipeline_config import preset
+
+    passing = OSError(errno.EIO, os.strerror(errno.EIO), "/data/list.txt")
+    failures: list[Exception] = [passing, passing]
+
+    def find_spec(*_: Any) -> None:
+        if failures:
+            raise failures.pop()
+
+    def run_local(pipeline: None, run: str, on_start: None, on_end: Any, on_retry: Any) -> list[runners.Step]:
+        on_retry("Write", passing, 4.0, 2)
+        steps = [runners.Step(name, "run", 1.0, {}) for name in ("Write", "Read")]
+        for step in steps:
+            on_end(step)
+        return steps
+
+    monkeypatch.setattr(retries, "_FIRST_DELAY_S", 0.001)
+    monkeypatch.setattr(datasets, "find_spec", find_spec)
+    monkeypatch.setattr(graph, "create_pipeline", lambda *_: None)
+    monkeypatch.setattr(runners, "run_local", run_local)
+    told, config, summary = io.StringIO(), preset("mini"), runs.Summary(run="r", pipeline="p")
+    run_graph.run_graph(config, locate(config, str(tmp_path), None), summary, console.RunView(told))
+    assert [line for line in told.getvalue().splitlines() if "again" in line] == [
+        "data: input/output error on /data/list.txt, trying again in 0 s (2 of 3)",
+        "data: input/output error on /data/list.txt, trying again in 0 s (3 of 3)",
+        "Write: input/output error on /data/list.txt, trying again in 4 s (2 of 3)",
+    ]
+    assert [(step["name"], step.get("tries")) for step in summary.steps] == [("Write", 2), ("Read", None)]

@@ -225,6 +225,14 @@ def test_full_disk_that_nothing_names_is_that_with_the_least_room(tmp_path: path
     assert isinstance(said, VocsegError) and " is full" in str(said)
 
 
+def test_full_disk_of_a_worker_elsewhere_is_not_told_as_this_machine_s(tmp_path: pathlib.Path) -> None:
+    error = RuntimeError("OSError: [Errno 28] No space left on device: '/tmp/a' [while running 'Write']")
+    said = str(full_disk.in_words(error, [str(tmp_path)], elsewhere=True))
+    assert "while writing /tmp/a: the disk of a worker of Beam's is full, not this machine's" in said
+    own = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "a"))
+    assert f"the disk of {tmp_path} is full" in str(full_disk.in_words(own, [str(tmp_path)], elsewhere=True))
+
+
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), VocsegError("No space left on device")])
 def test_other_errors_stay_what_they_are(tmp_path: pathlib.Path, error: Exception) -> None:
     assert full_disk.in_words(error, [str(tmp_path)]) is error

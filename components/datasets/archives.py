@@ -53,6 +53,7 @@ def extract_listed(archives: Sequence[epath.Path], spec: DatasetSpec, destinatio
     Raises:
         DataError: an archive cannot be read, holds no lists, or holds a member that no honest archive has: an absolute path or
             one with "..", a link, or a listed file of more than `MAX_MEMBER_BYTES`.
+        OSError: the disk is full, or fails in a way that may pass.
     """
     destination = epath.Path(destination)
     if files.is_remote(os.fspath(destination)):
@@ -93,8 +94,12 @@ def _extract_archive(archive: epath.Path, spec: DatasetSpec, destination: epath.
                 stems = [posixpath.splitext(name.removeprefix(folder))[0] for folder in folders if name.startswith(folder)]
                 if is_picture(name) and any(stem in wanted for stem in stems):
                     _copy_member(tar, member, destination / name, archive)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError) as error:
         raise DataError(f"{archive} cannot be read as a tar archive: {error}. Download it again.") from error
+    except OSError as error:
+        if error.errno in files.PASSING | files.FULL:  # Of the disk, and not of the download.
+            raise
+        raise DataError(f"{archive} cannot be extracted into {destination}: {error}.") from error
 
 
 def _members(tar: tarfile.TarFile, archive: epath.Path) -> dict[str, tarfile.TarInfo]:

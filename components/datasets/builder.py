@@ -1,6 +1,7 @@
 """The TensorFlow Datasets builder behind every data set: a description on disk becomes examples of `components.features`."""
 
 import dataclasses
+import errno
 import functools
 import hashlib
 import importlib
@@ -136,7 +137,11 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     def _archives_digest(self, paths: Sequence[epath.Path]) -> str:
         with DigestCache(self._digests) as cache:
-            return hashlib.sha256("".join(cache.digests([os.fspath(path) for path in paths])).encode()).hexdigest()
+            digests = cache.digests([os.fspath(path) for path in paths])
+        for path, digest in zip(paths, digests, strict=True):
+            if digest.startswith(f"unreadable {errno.EIO}"):  # What is extracted is kept under its digest.
+                raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(path))
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def pairs_by_split(self, dl_manager: tfds.download.DownloadManager) -> dict[str, list[Pair]]:
         """Returns the listed pairs of each split that has any, after download and extraction where they are needed.
@@ -189,8 +194,11 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             0, len(names), "archives", f"{size:.1f} GB from {self.HOST}, unless they are here from before", at_once=True
         )
         try:
-            paths = dl_manager.download({name: f"{self.HOST}/{name}" for name in names})
+            with files.os_errors(""):  # A file that TensorFlow could not write is in its message.
+                paths = dl_manager.download({name: f"{self.HOST}/{name}" for name in names})
         except Exception as error:  # tfds, requests and urllib3 have each their own.
+            if isinstance(error, OSError) and error.errno in files.FULL:
+                raise
             raise DataError(
                 f"The official archives could not be downloaded from {self.HOST}: {type(error).__name__}: {str(error)[:300]}\n"
                 f"Try again, or give --data a folder that holds {self.spec.layout.root} or {' and '.join(names)}."

@@ -12,6 +12,7 @@ An object of a store (gs://, s3://, ...) is not read at all: its digest is the c
 import concurrent.futures
 import contextlib
 import errno
+import functools
 import hashlib
 import importlib
 import logging
@@ -38,6 +39,12 @@ _CHUNK = 512
 
 _SETTLED_NS = 2_000_000_000
 """A file changed since may change again within one tick of its clock (FAT counts in 2 s), and its mtime would not tell."""
+
+_PASSING_CODES = frozenset({408, 429, 500, 502, 503, 504})
+"""Of HTTP."""
+
+_PASSING_NAMES = frozenset({"ConnectionError", "ConnectTimeout", "ReadTimeout", "RetryError"})
+"""Classes of requests and of Google's client."""
 
 _REPORT_EVERY_S = 1.0
 _LOCK_TIMEOUT_S = 60.0
@@ -76,6 +83,14 @@ def _sha256(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+def _read(path: str) -> tuple[_State, str, _State]:
+    """Returns a file's digest, between its states before and after."""
+    with open(path, "rb") as file:
+        before = _state(os.fstat(file.fileno()))
+        sha256 = _sha256(file)
+        return before, sha256, _state(os.fstat(file.fileno()))
+
+
 def _digest_local(path: str, known: _Entry | None) -> tuple[str, _Entry | None]:
     """Returns a file's digest, and what is worth remembering where it had to be read."""
     now_ns = time.time_ns()
@@ -83,14 +98,13 @@ def _digest_local(path: str, known: _Entry | None) -> tuple[str, _Entry | None]:
         if known is not None and _state(os.stat(path)) == known.state:
             return known.sha256, None
         files.refuse_special(path)
-        with open(path, "rb") as file:
-            before = _state(os.fstat(file.fileno()))
-            sha256 = _sha256(file)
-            after = _state(os.fstat(file.fileno()))
+        before, sha256, after = files.patiently(functools.partial(_read, path))
     except OSError as error:
-        if error.errno in files.PASSING:  # What the file holds is not known, and remembering that would hide it later.
+        if not files.is_of_file(error, path):  # What the file holds is not known, and remembering that would hide it later.
             raise
-        return f"unreadable {error.errno}", None
+        # Of a file with a bad block other bytes may be there next time: what it looks like from outside must tell.
+        looks = f" {_state(os.stat(path))[:2]}" if error.errno == errno.EIO else ""
+        return f"unreadable {error.errno}{looks}", None
     settled = before == after and now_ns - after.mtime_ns >= _SETTLED_NS
     return sha256, _Entry(os.fsencode(path), after, sha256) if settled else None
 
@@ -108,12 +122,26 @@ def _digest_remote(path: str) -> str:
     except ValueError:  # Beam has no such file system.
         return _digest_bytes(path)
     except OSError as error:
+        if _may_pass(error):
+            raise
         if _is_missing(path):
             return f"unreadable {errno.ENOENT}"
         raise _no_digest(path, error) from error
     if not checksum:
         raise _no_digest(path, "the store keeps none")
     return f"{path.partition('://')[0]}:{checksum}"
+
+
+def _may_pass(error: OSError) -> bool:
+    """Tells whether an error of Beam's says that the store is away; it gathers those of the store's client by paths."""
+    details = getattr(error, "exception_details", None) or {}
+    return any(
+        isinstance(one, ConnectionError | TimeoutError)
+        or getattr(one, "errno", None) in files.PASSING
+        or getattr(one, "code", None) in _PASSING_CODES
+        or type(one).__name__ in _PASSING_NAMES
+        for one in (error, *details.values())
+    )
 
 
 def _is_missing(path: str) -> bool:
@@ -136,6 +164,7 @@ def _digest_bytes(path: str) -> str:
     except (FileNotFoundError, IsADirectoryError) as error:
         return f"unreadable {error.errno}"
     except OSError as error:
+        files.raise_passing(error)
         raise _no_digest(path, error.strerror) from error
 
 

@@ -7,7 +7,15 @@ import contextlib
 import errno
 import os
 import posixpath
-from collections.abc import Iterator
+import stat
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_Result = TypeVar("_Result")
 
 
 def is_remote(path: str) -> bool:
@@ -32,7 +40,7 @@ def printable(text: str) -> str:
 
 @contextlib.contextmanager
 def os_errors(path: str) -> Iterator[None]:
-    """Raises TensorFlow's errors as Python's, those without a counterpart as OSError with the store's message."""
+    """Raises TensorFlow's errors as Python's, with the store's message; EIO and others of `PASSING` only what may pass."""
     import tensorflow as tf
 
     try:
@@ -42,7 +50,19 @@ def os_errors(path: str) -> Iterator[None]:
     except (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError) as error:
         raise PermissionError(errno.EACCES, error.message, path) from error
     except tf.errors.OpError as error:
-        raise OSError(errno.EIO, error.message, path) from error
+        raise OSError(_number_of(error), error.message, path) from error
+
+
+_NUMBERS = {os.strerror(number): number for number in errno.errorcode}
+
+
+def _number_of(error: "tf.errors.OpError") -> int:
+    """Returns the system's number that an error of TensorFlow's ends with in words, `FILE; Is a directory`, or the nearest."""
+    import tensorflow as tf
+
+    may_pass = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.UnknownError)
+    said = str(error.message).rpartition("; ")[2]
+    return _NUMBERS.get(said, errno.EIO if isinstance(error, may_pass) else errno.EINVAL)
 
 
 PASSING = frozenset(
@@ -64,8 +84,36 @@ PASSING = frozenset(
 )
 """Numbers of the system's errors that a file system or a network may get over: they say nothing of the file."""
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Those of a disk or a quota that is used up."""
+
+_PAUSES_S = (0.1, 0.4)
+
 MAX_FILE_BYTES = 1 << 30
 """A picture, a mask or a list that is larger is none: it would fill a worker's memory."""
+
+
+def raise_passing(error: OSError) -> None:
+    """Raises an error of `PASSING`, for what would else say that the data is at fault."""
+    if error.errno in PASSING:
+        raise error
+
+
+def is_of_file(error: OSError, path: str) -> bool:
+    """Tells whether an error of reading concerns this file, as a local disk's bad block does, and not a network or a store."""
+    return error.errno not in PASSING or (error.errno == errno.EIO and not is_remote(path))
+
+
+def patiently(read: Callable[[], _Result]) -> _Result:
+    """Returns what the reading of a local file returns; after an EIO it is tried again, three times in all."""
+    for pause_s in _PAUSES_S:
+        try:
+            return read()
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+        time.sleep(pause_s)
+    return read()
 
 
 def stays_inside(path: str, folder: str) -> bool:
@@ -118,10 +166,10 @@ def exists(path: str) -> bool:
     """Tells whether there is a file or a folder.
 
     Raises:
-        OSError: a store cannot be asked.
+        OSError: a store cannot be asked, or the file system fails in a way that may pass.
     """
     if not is_remote(path):
-        return os.path.exists(path)
+        return _mode(path) is not None
     import tensorflow as tf
 
     with os_errors(path):
@@ -129,12 +177,35 @@ def exists(path: str) -> bool:
 
 
 def is_folder(path: str) -> bool:
-    """Tells whether there is a folder."""
+    """Tells whether there is a folder.
+
+    Raises:
+        OSError: of `PASSING`; whatever else fails, there is none.
+    """
     if not is_remote(path):
-        return os.path.isdir(path)
+        mode = _mode(path)
+        return mode is not None and stat.S_ISDIR(mode)
     import tensorflow as tf
 
-    return tf.io.gfile.isdir(path)
+    if tf.io.gfile.isdir(path):
+        return True
+    try:  # It says so of a store that cannot be asked, too.
+        with os_errors(path):
+            tf.io.gfile.stat(path)
+    except OSError as error:
+        raise_passing(error)
+    return False
+
+
+def _mode(path: str) -> int | None:
+    """Returns a local file's type and rights; None where there is none, or none that can be looked at."""
+    try:
+        return os.stat(path).st_mode
+    except OSError as error:
+        raise_passing(error)
+    except ValueError:  # A name with a zero byte.
+        pass
+    return None
 
 
 def names(folder: str) -> list[str]:

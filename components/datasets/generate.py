@@ -105,6 +105,7 @@ def _generate(
 def _write_manifest(path: str, pairs: Sequence[Pair]) -> str:
     """Lists the pairs in a file: a job's description has no room for millions."""
     with tf.io.gfile.GFile(path, "w") as file:
+        file.write("")  # Else there is no file where there are no pairs.
         for pair in pairs:
             file.write(json.dumps(dataclasses.astuple(pair)) + "\n")
     return path

@@ -86,6 +86,7 @@ def guess(folder: str | os.PathLike[str], sample: int = 500) -> Guess:
     try:
         tree = _Tree(os.fspath(folder))
     except OSError as error:
+        files.raise_passing(error)
         raise DataError(f"{folder} cannot be listed: {error.strerror or error}. Check the path and the rights.") from error
     found = _guess_voc(tree, sample) or _guess_archives(tree)
     found = found or _guess_built_in(tree, sample) or _guess_folders(tree, sample) or _guess_sides(tree, sample)
@@ -229,6 +230,8 @@ def _read_names(tree: _Tree, root: str) -> Names:
         try:
             text = guess_masks.read_inside(files.join(tree.folder, path), tree.folder).decode("utf-8-sig")
         except (OSError, ValueError) as error:  # A UnicodeDecodeError is one.
+            if isinstance(error, OSError):
+                files.raise_passing(error)
             raise DataError(f"{path} in {tree.folder} cannot be read: {error}") from error
         names = guess_masks.parse_names(path, text)
         if names.classes:
@@ -500,7 +503,11 @@ def _open_both(pairs: Sequence[Pair]) -> list[tuple[Raster, Raster]]:
     for pair in pairs:
         try:
             both.append(guess_masks.open_sides(guess_masks.read_inside(pair.image, pair.folder)))
-        except (OSError, ValueError):
+        except OSError as error:
+            if not files.is_of_file(error, pair.image):
+                raise
+            return []
+        except ValueError:
             return []
         height, width = both[-1][0].values.shape[:2]
         if height != width:

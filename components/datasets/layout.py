@@ -74,6 +74,7 @@ def _is_there(folder: str) -> bool:
     try:
         return files.exists(folder)
     except OSError as error:
+        files.raise_passing(error)
         raise DataError(f"The data folder {folder} cannot be looked at: {error.strerror}.") from error
 
 
@@ -81,6 +82,7 @@ def _names_in(folder: str) -> str:
     try:
         return ", ".join(files.names(folder)[:8]) or "nothing"
     except OSError as error:
+        files.raise_passing(error)
         return f"it cannot be told ({error.strerror})"
 
 
@@ -254,6 +256,7 @@ class _Files:
         try:
             names = [name for name in files.files_below(self.folder) if is_picture(name) and not name.startswith(inner)]
         except OSError as error:
+            files.raise_passing(error)
             raise DataError(f"The folder {error.filename} cannot be listed: {error.strerror}.") from error
         for name in names:
             self.ids.setdefault(posixpath.splitext(name)[0], []).append(name)

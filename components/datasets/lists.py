@@ -82,6 +82,7 @@ def _read_lines(path: str, folder: str) -> list[tuple[int, str]]:
     try:
         text = files.read_bytes(path).decode("utf-8-sig")
     except OSError as error:
+        files.raise_passing(error)
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a text file in UTF-8: {error}.") from error

@@ -99,6 +99,7 @@ def _names(folder: str) -> list[str] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        files.raise_passing(error)
         raise DataError(f"{folder} cannot be listed: {error.strerror}. Check the path and the rights.") from error
 
 

@@ -256,6 +256,7 @@ def read_spec(path: str) -> DatasetSpec:
     try:
         values = tomllib.loads(files.read_bytes(path).decode("utf-8-sig"))
     except OSError as error:
+        files.raise_passing(error)
         raise DataError(
             f"The description {path} cannot be read: {error.strerror or error}. `vocseg data init DIR` writes one."
         ) from error
