@@ -46,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from pipeline import retries
 
         if retries.is_transient(error):
-            hint = "The disk, the network or a server fails there: see to it, and run the same command again."
+            hint = (
+                "The disk, the network or a server fails there: see to it, and run the same command again. A picture or mask "
+                "that a disk has lost is to be restored; or take it out of the lists."
+            )
             return _fail(f"{retries.explain(error)}\n{hint}", arguments.debug)
         unexpected = "This is not an error that vocseg expects. The run's log, or --debug, tells more."
         return _fail(f"{shorten(error)}\n{unexpected}", arguments.debug)

@@ -74,8 +74,9 @@ def end_orphans(
             if not is_ours(orphan.run):
                 continue
             if orphan.component:  # The files first: what is killed in between is still found by its state.
-                noted = json.loads(execution.custom_properties[_WRITES].string_value or "[]")
-                _remove(noted, os.path.join(folder_of(orphan.pipeline), orphan.component))
+                # Reading a property that is not there makes one without a value, over which ML Metadata aborts the process.
+                noted = execution.custom_properties[_WRITES].string_value if _WRITES in execution.custom_properties else "[]"
+                _remove(json.loads(noted), os.path.join(folder_of(orphan.pipeline), orphan.component))
             execution.last_known_state = metadata_store_pb2.Execution.FAILED
             handle.store.put_executions([execution])
             ended.append(orphan)

@@ -167,8 +167,8 @@ def test_clean_data_is_told_in_numbers(own: pathlib.Path, capfd: pytest.CaptureF
     assert any("not taken for pictures: 1 .txt" in line for line in found["oddities"])
 
 
-def test_check_names_a_picture_on_a_bad_block_and_goes_on(
-    own: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+def test_check_names_a_picture_on_a_bad_block(
+    own: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     picture, read = sorted((own / "VOCdevkit/VOC2007/JPEGImages").iterdir())[0], files.read_bytes
 
@@ -178,10 +178,10 @@ def test_check_names_a_picture_on_a_bad_block_and_goes_on(
         return read(path)
 
     monkeypatch.setattr(files, "read_bytes", fail)
-    assert data.check(str(own), "", "newest", str(tmp_path / "found.json")) == data.NOT_CLEAN
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert (found["listed"], found["generated"]) == (11, 10)
-    assert f"{picture}: the image cannot be read: Input/output error" in found["refusal"]
+    assert main(["data", "check", str(own)]) == 1
+    said = capsys.readouterr().err
+    assert f"input/output error on {picture}" in said.lower().replace(str(picture).lower(), str(picture))
+    assert "take it out of the lists" in said
 
 
 def test_data_that_a_disk_fails_over_are_not_called_an_error_of_ours(

@@ -21,7 +21,7 @@ import tensorflow as tf
 from apache_beam.io.filesystem import BeamIOError, FileSystem
 
 from components import progress
-from components.datasets import digests, files
+from components.datasets import digests
 from components.datasets.digests import DigestCache
 from components.errors import DataError
 from pipeline import retries
@@ -542,33 +542,18 @@ def test_scheme_that_nobody_knows_is_an_error() -> None:
 # What may pass.
 
 
-def test_file_with_a_bad_block_is_unreadable_and_not_remembered_and_other_bytes_are_told(
-    tmp_path: pathlib.Path, cache: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(path: str) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-
-    path = pathlib.Path(_write(tmp_path / "x", b"abc"))
-    monkeypatch.setattr(files, "_PAUSES_S", (0, 0))
-    monkeypatch.setattr(digests, "_read", fail)
-    [first] = _digests(cache, str(path))
-    assert first.startswith(f"unreadable {errno.EIO} (3, ") and _remembered(cache) == {}
-    _write(path, b"abcd")
-    assert _digests(cache, str(path)) != [first]
-    monkeypatch.undo()
-    assert _digests(cache, str(path)) == [_sha256(b"abcd")]
-
-
-@pytest.mark.parametrize("number", [errno.ESTALE, errno.EHOSTUNREACH])
-def test_file_that_a_network_fails_over_has_no_digest(
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EHOSTUNREACH])
+def test_file_that_a_disk_or_network_fails_over_has_no_digest(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def fail(path: str) -> None:
+    path = _write(tmp_path / "x", b"abc")
+
+    def fail(file: BinaryIO) -> str:
         raise OSError(number, os.strerror(number), path)
 
-    monkeypatch.setattr(digests, "_read", fail)
+    monkeypatch.setattr(digests, "_sha256", fail)
     with pytest.raises(OSError, match=os.strerror(number)):
-        _digests(None, _write(tmp_path / "x", b"abc"))
+        _digests(None, path)
 
 
 @pytest.mark.parametrize(

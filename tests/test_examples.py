@@ -762,7 +762,6 @@ def _fail_reading(monkeypatch: pytest.MonkeyPatch, number: int, paths: set[str])
         return read(path)
 
     monkeypatch.setattr(files, "read_bytes", fail)
-    monkeypatch.setattr(files, "_PAUSES_S", (0, 0))
 
 
 @pytest.fixture
@@ -771,23 +770,12 @@ def twelve(tmp_path: pathlib.Path) -> list[Pair]:
     return layout.list_pairs(str(tmp_path / "set"), VOC)["train"]
 
 
-def test_pictures_on_bad_blocks_are_quarantined_by_their_names(
-    twelve: list[Pair], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _fail_reading(monkeypatch, errno.EIO, {twelve[3].image, twelve[5].mask})
-    found = _run("train", twelve, tmp_path / "out")
-    assert len(found.examples) == 10
-    assert sorted((bad.file, bad.reason) for bad in found.quarantined) == sorted(
-        (file, f"the {what} cannot be read: Input/output error, each time that it was tried; is the disk damaged there?")
-        for file, what in ((twelve[3].image, "image"), (twelve[5].mask, "mask"))
-    )
-
-
-@pytest.mark.parametrize(("number", "count"), [(errno.EIO, 12), (errno.ESTALE, 1), (errno.ETIMEDOUT, 1)])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
 def test_disk_or_network_that_fails_is_no_fault_of_the_pictures(
-    twelve: list[Pair], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int, count: int
+    twelve: list[Pair], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    _fail_reading(monkeypatch, number, {pair.image for pair in twelve[:count]})
+    _fail_reading(monkeypatch, number, {twelve[5].mask})
     with pytest.raises(Exception, match=os.strerror(number)) as raised:  # Beam's own, with the text.
         _run("train", twelve, tmp_path / "out")
+    assert twelve[5].mask in str(raised.value)
     assert retries.is_transient(raised.value)

@@ -1,6 +1,5 @@
 """Files here and in a store: the same answers, and the same errors of Python's."""
 
-import contextlib
 import errno
 import os
 import pathlib
@@ -282,22 +281,6 @@ def test_file_that_cannot_be_looked_at_for_a_while_is_not_missing(monkeypatch: p
     with pytest.raises(OSError, match="said the system"):
         ask("/data/a")
     assert not ask("/data/a")
-
-
-def test_reading_is_tried_again_after_an_eio_and_after_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read() -> str:
-        tries.append(1)
-        if numbers:
-            raise OSError(numbers.pop(0), "said the system")
-        return "content"
-
-    monkeypatch.setattr(files, "_PAUSES_S", (0, 0))
-    for numbers, count in ([errno.EIO, errno.EIO], 3), ([errno.EIO] * 4, 3), ([errno.ESTALE], 1), ([errno.EACCES], 1):
-        tries: list[int] = []
-        done = count == 3 and len(numbers) == 2
-        with contextlib.nullcontext() if done else pytest.raises(OSError, match="said the system"):
-            assert files.patiently(read) == "content"
-        assert len(tries) == count
 
 
 def test_store_that_is_away_is_not_taken_for_one_without_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ An object of a store (gs://, s3://, ...) is not read at all: its digest is the c
 import concurrent.futures
 import contextlib
 import errno
-import functools
 import hashlib
 import importlib
 import logging
@@ -83,14 +82,6 @@ def _sha256(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _read(path: str) -> tuple[_State, str, _State]:
-    """Returns a file's digest, between its states before and after."""
-    with open(path, "rb") as file:
-        before = _state(os.fstat(file.fileno()))
-        sha256 = _sha256(file)
-        return before, sha256, _state(os.fstat(file.fileno()))
-
-
 def _digest_local(path: str, known: _Entry | None) -> tuple[str, _Entry | None]:
     """Returns a file's digest, and what is worth remembering where it had to be read."""
     now_ns = time.time_ns()
@@ -98,13 +89,13 @@ def _digest_local(path: str, known: _Entry | None) -> tuple[str, _Entry | None]:
         if known is not None and _state(os.stat(path)) == known.state:
             return known.sha256, None
         files.refuse_special(path)
-        before, sha256, after = files.patiently(functools.partial(_read, path))
+        with open(path, "rb") as file:
+            before = _state(os.fstat(file.fileno()))
+            sha256 = _sha256(file)
+            after = _state(os.fstat(file.fileno()))
     except OSError as error:
-        if not files.is_of_file(error, path):  # What the file holds is not known, and remembering that would hide it later.
-            raise
-        # Of a file with a bad block other bytes may be there next time: what it looks like from outside must tell.
-        looks = f" {_state(os.stat(path))[:2]}" if error.errno == errno.EIO else ""
-        return f"unreadable {error.errno}{looks}", None
+        files.raise_passing(error)  # What the file holds is not known, and remembering that would hide it later.
+        return f"unreadable {error.errno}", None
     settled = before == after and now_ns - after.mtime_ns >= _SETTLED_NS
     return sha256, _Entry(os.fsencode(path), after, sha256) if settled else None
 

@@ -1,8 +1,6 @@
 """From a pair of files to an example of `components.features`, or to a reason why not: the dead-letter output."""
 
 import dataclasses
-import errno
-import functools
 import math
 import posixpath
 from collections.abc import Iterator, Sequence
@@ -121,14 +119,12 @@ def _read(path: str, folder: str, what: str) -> bytes:
     if folder and not files.stays_inside(path, folder):
         raise BadFileError(path, f"the {what} is a link that leaves the data folder {folder}")
     try:
-        return files.read_bytes(path) if files.is_remote(path) else files.patiently(functools.partial(files.read_bytes, path))
+        return files.read_bytes(path)
     except FileNotFoundError as error:
         raise BadFileError(path, f"the {what} does not exist") from error
     except OSError as error:
-        if not files.is_of_file(error, path):  # The network is at fault, and not the file.
-            raise
-        hint = ", each time that it was tried; is the disk damaged there?" if error.errno == errno.EIO else ""
-        raise BadFileError(path, f"the {what} cannot be read: {error.strerror or error}{hint}") from error
+        files.raise_passing(error)  # Were it quarantined, what a disk or a network got over a minute later would stay left out.
+        raise BadFileError(path, f"the {what} cannot be read: {error.strerror or error}") from error
 
 
 def _printable(name: str) -> str:
@@ -156,10 +152,6 @@ def encode_example(pair: Pair, picture: images.Picture, ids: np.ndarray) -> dict
     }
 
 
-_MAX_BROKEN = 8
-"""Files of a split, in one process, that may have bad blocks."""
-
-
 @dataclasses.dataclass
 class _EncodeExample(beam.DoFn):
     spec: DatasetSpec
@@ -168,7 +160,6 @@ class _EncodeExample(beam.DoFn):
 
     def setup(self) -> None:
         self._done = 0
-        self._broken = 0
 
     def process(self, pair: Pair) -> Iterator[Any]:
         beam.metrics.Metrics.counter("vocseg", "listed").inc()
@@ -180,20 +171,12 @@ class _EncodeExample(beam.DoFn):
             yield beam.pvalue.TaggedOutput("fingerprints", told)
             yield beam.pvalue.TaggedOutput("facts", self._facts(pair, picture, mask))
         except BadFileError as error:
-            self._fail_over_disk(error.__cause__)
             key, file = _printable(pair.key), _printable(error.file)
             yield beam.pvalue.TaggedOutput("quarantined", Quarantined(self.split, key, file, error.reason))
             beam.metrics.Metrics.counter("vocseg", "quarantined").inc()
         self._done += 1
         if self._done % 10 == 0 or self._done == self.total:
             progress.report(self._done, self.total, f"{self.split} pairs")
-
-    def _fail_over_disk(self, cause: BaseException | None) -> None:
-        """Raises an error of the disk once there have been many: it is the disk then, and may pass, and not some files."""
-        if isinstance(cause, OSError) and cause.errno == errno.EIO:
-            self._broken += 1
-            if self._broken > _MAX_BROKEN:
-                raise cause
 
     def _facts(self, pair: Pair, picture: images.Picture, mask: mask_reader.Mask) -> Facts:
         kind, ending = picture.kind, posixpath.splitext(pair.image)[1].lower()

@@ -8,8 +8,7 @@ import errno
 import os
 import posixpath
 import stat
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -87,8 +86,6 @@ PASSING = frozenset(
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Those of a disk or a quota that is used up."""
 
-_PAUSES_S = (0.1, 0.4)
-
 MAX_FILE_BYTES = 1 << 30
 """A picture, a mask or a list that is larger is none: it would fill a worker's memory."""
 
@@ -97,23 +94,6 @@ def raise_passing(error: OSError) -> None:
     """Raises an error of `PASSING`, for what would else say that the data is at fault."""
     if error.errno in PASSING:
         raise error
-
-
-def is_of_file(error: OSError, path: str) -> bool:
-    """Tells whether an error of reading concerns this file, as a local disk's bad block does, and not a network or a store."""
-    return error.errno not in PASSING or (error.errno == errno.EIO and not is_remote(path))
-
-
-def patiently(read: Callable[[], _Result]) -> _Result:
-    """Returns what the reading of a local file returns; after an EIO it is tried again, three times in all."""
-    for pause_s in _PAUSES_S:
-        try:
-            return read()
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-        time.sleep(pause_s)
-    return read()
 
 
 def stays_inside(path: str, folder: str) -> bool:

@@ -504,8 +504,7 @@ def _open_both(pairs: Sequence[Pair]) -> list[tuple[Raster, Raster]]:
         try:
             both.append(guess_masks.open_sides(guess_masks.read_inside(pair.image, pair.folder)))
         except OSError as error:
-            if not files.is_of_file(error, pair.image):
-                raise
+            files.raise_passing(error)
             return []
         except ValueError:
             return []

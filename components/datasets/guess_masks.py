@@ -161,8 +161,8 @@ def _open(pair: Pair, mask_side: str) -> Look | str:
         left, right = open_sides(encoded)
         return condense(left if mask_side == "left" else right)
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and not files.is_of_file(error, pair.mask):
-            raise
+        if isinstance(error, OSError):
+            files.raise_passing(error)
         return f"{pair.mask}: {getattr(error, 'strerror', None) or error}"
 
 
