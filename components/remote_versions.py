@@ -10,8 +10,8 @@ it has and tries again, by default five times, a minute apart; an upload that ta
 before the server is started anew. Nor can servers be kept from seeing the folder of a killed push.
 
 One publisher at a time: a run's lock sees to it on one machine; that two machines do not run on one root at once is the
-user's to see to. If they do, one who finds that another was faster gives up; only if both look within the same moment do two
-versions appear, each of them whole.
+user's to see to. If they do, one who finds that another was faster gives up. Only if both look within the same moment do two
+versions appear; and if both took their number within the same second, files of one may lie in the version of the other.
 """
 
 import dataclasses
@@ -91,10 +91,14 @@ def publish(source: str, destination: str, origin: Origin, extras: Mapping[str, 
 
 
 def read_record(destination: str, number: str) -> Record | None:
-    """Returns a version's record; None where there is none that can be read."""
+    """Returns a version's record; None where there is none, or a damaged one.
+
+    Raises:
+        OSError: the store cannot be asked.
+    """
     try:
         return parse_record(files.read_bytes(_record_path(destination, number)), number)
-    except OSError:
+    except FileNotFoundError:
         return None
 
 

@@ -1,5 +1,6 @@
 """What a run found, read from what its steps left into its summary."""
 
+import datetime
 import os
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,14 @@ def fill_in(summary: runs.Summary, locations: Locations, steps: "dict[str, Step]
     }
     pushed = steps["Pusher"].outputs["pushed_model"][0]
     if pushed.get_int_custom_property("pushed"):
+        version = pushed.get_string_custom_property("pushed_version")
+        begun = int(datetime.datetime.fromisoformat(summary.started).timestamp())
+        # A first try may have published it and failed after that. Versions are seconds since 1970.
+        new = pushed.get_int_custom_property("new_version") == 1 or int(version) >= begun
         summary.pushed = {
-            "version": pushed.get_string_custom_property("pushed_version"),
+            "version": version,
             "path": pushed.get_string_custom_property("pushed_destination"),
-            "new": steps["Pusher"].status == "run" and pushed.get_int_custom_property("new_version") == 1,
+            "new": steps["Pusher"].status == "run" and new,
         }
     quarantine = steps["ExampleGen"].outputs["quarantine"][0].uri
     data_report = steps["ExampleGen"].outputs["report"][0].uri

@@ -39,9 +39,9 @@ def _is_of_worker(link: BaseException) -> bool:
 def _describe_worker(file: str) -> str:
     writing = f" while writing {file}" if file else ""
     return (
-        f"{os.strerror(errno.ENOSPC)}{writing}: the disk of a worker of Beam's is full, not this machine's. Nothing that was "
-        "published is harmed. Give the workers more room (of Dataflow's: --set cloud.beam_disk_gb=N) and run the same command "
-        "again: finished steps are not run again."
+        f"{os.strerror(errno.ENOSPC)}{writing}: the disk of a worker of Beam's is full; this machine's only if it runs here. "
+        "Nothing that was published is harmed. Give the workers more room (of Dataflow's: --set cloud.beam_disk_gb=N) and run "
+        "the same command again: finished steps are not run again."
     )
 
 

@@ -124,11 +124,17 @@ def check(address: str, environment: Mapping[str, str] = os.environ) -> None:
     from ml_metadata import MetadataStore, errors
 
     server, config = parse(address), connection(address, environment)
-    _reach(server)
     for number in itertools.count(1):
         try:
+            _reach(server)
             MetadataStore(config)
             return
+        except OSError as error:
+            if number >= _TRIES[_REFUSED]:
+                raise VocsegError(
+                    f"The metadata server {server.host}:{server.port} cannot be reached: {error.strerror or error}. "
+                    "Is the address right, and does the server run?"
+                ) from error
         except (RuntimeError, errors.StatusError) as error:
             if number >= next((tries for text, tries in _TRIES.items() if text in str(error)), 1):
                 raise VocsegError(_explain(server, str(error), bool(config.mysql.password))) from None
@@ -142,7 +148,9 @@ def in_words(error: BaseException, address: str) -> BaseException:
         error: that a step, or what goes on between steps, raised.
         address: of the server; empty: there is none.
     """
-    if not address or isinstance(error, VocsegError) or not any(_REFUSED in str(link) for link in retries.chain(error)):
+    if not address or isinstance(error, VocsegError | KeyboardInterrupt):
+        return error
+    if not any(_REFUSED in str(link) for link in retries.chain(error)):
         return error
     return VocsegError(_explain(parse(address), _REFUSED, bool(_password(os.environ))))
 
@@ -190,15 +198,9 @@ def _password(environment: Mapping[str, str]) -> str:
 
 
 def _reach(server: Server) -> None:
-    """Fails where nothing listens."""
-    try:
-        with socket.create_connection((server.host, server.port), timeout=_REACH_S):
-            pass
-    except OSError as error:
-        raise VocsegError(
-            f"The metadata server {server.host}:{server.port} cannot be reached: {error.strerror or error}. "
-            "Is the address right, and does the server run?"
-        ) from None
+    """Fails, with an OSError, where nothing listens."""
+    with socket.create_connection((server.host, server.port), timeout=_REACH_S):
+        pass
 
 
 def _explain(server: Server, text: str, has_password: bool) -> str:

@@ -56,9 +56,11 @@ def prune(root: str, keep: int, pipeline: str | None = None, dry_run: bool = Fal
     _check(root, keep)
     root = str(pathlib.Path(root).absolute())
     with locks.lock(root):
-        from pipeline import runners
+        from pipeline import root_mark, runners
 
-        store = runners.open_store(Locations(root=root, pipeline_name="", data=""))
+        here = Locations(root=root, pipeline_name="", data="")
+        root_mark.claim(here, runners.local_metadata(here))
+        store = runners.open_store(here)
         known = sorted(context.name for context in store.get_contexts_by_type("pipeline"))
         if pipeline is not None and pipeline not in known:
             raise VocsegError(f"No pipeline {pipeline} has run in {root}. There are: {', '.join(known) or 'none'}.")
@@ -98,11 +100,13 @@ def check_root(root: str) -> None:
     """
     if is_remote(root):
         raise VocsegError(f"Only a root on this machine can be pruned; {root} is in a store. Set a lifecycle rule there.")
-    elsewhere = [run.run for run in runs.read_all(os.path.join(root, "runs")) if run.metadata_run not in ("", run.run)]
-    if elsewhere:
+    from pipeline import root_mark
+
+    mark = root_mark.read(root)
+    if mark and "://" in mark.metadata:
         raise VocsegError(
-            f"{root} cannot be pruned: its run {elsewhere[-1]} has its metadata in a server (--metadata). The root's own "
-            "metadata.sqlite knows nothing of it, and files that it needs would go. Remove by hand what you can spare."
+            f"{root} cannot be pruned: the metadata of its runs is in {mark.metadata}. The root's own metadata.sqlite knows "
+            "nothing of them, and files that they need would go. Remove by hand what you can spare."
         )
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from components.datasets.files import FULL, PASSING
+from components.datasets.files import FULL, PASSING, PASSING_CODES
 from components.errors import VocsegError
 from pipeline_config import ConfigError
 
@@ -200,6 +200,8 @@ def _link_is_transient(link: BaseException) -> bool:
     if numbers:
         return PASSING.issuperset(numbers)
     if isinstance(link, ConnectionError | TimeoutError) or _name(link) in _TRANSIENT_NAMES:
+        return True
+    if getattr(link, "code", None) in PASSING_CODES:  # Of Beam's clients of stores.
         return True
     text = str(link)
     if any(f"{name.partition('.')[2]}: " in text for name in _TRANSIENT_NAMES):  # A worker's error, of which this is left.

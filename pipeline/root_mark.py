@@ -39,7 +39,7 @@ class Mark:
 
 
 def claim(locations: Locations, connection: metadata_store_pb2.ConnectionConfig) -> None:
-    """Marks a root as the metadata store's, once. To be called with the root's lock, before anything is written to it.
+    """Marks a root as the metadata store's, once. To be called with the root's lock, before any output is written to it.
 
     A root without outputs becomes this store's. So does one with outputs of versions that made no marks, if the store has runs
     and, where it is a server, a run of the root says that it used it.
@@ -52,7 +52,7 @@ def claim(locations: Locations, connection: metadata_store_pb2.ConnectionConfig)
         VocsegError: the root has outputs of runs with another store.
         OSError: the root cannot be read or written.
     """
-    mark = _read(locations.root)
+    mark = read(locations.root)
     made = bool(locations.metadata_server) or os.path.exists(locations.metadata)
     if not made and _holds_outputs(locations):
         raise _refusal(locations, mark, "")  # Before an empty file is made.
@@ -103,7 +103,7 @@ def _path(root: str) -> str:
     return files.join(root, MARK)
 
 
-def _read(root: str) -> Mark | None:
+def read(root: str) -> Mark | None:
     """Returns the root's mark, or None.
 
     Raises:

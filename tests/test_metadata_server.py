@@ -1,6 +1,7 @@
 """A metadata store in MySQL: its address and password; where MariaDB is installed, runs of two roots on one real server."""
 
 import concurrent.futures
+import errno
 import getpass
 import json
 import os
@@ -126,12 +127,27 @@ def test_run_with_a_file_of_its_own_is_called_as_it_is(tmp_path: pathlib.Path) -
     assert metadata_server.is_run_of("1", "", str(tmp_path))
 
 
-def test_server_that_does_not_listen_is_said_to() -> None:
+def test_server_that_does_not_listen_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata_server, "_PAUSE_S", 0)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # Bound, and nobody listens.
         port = taken.getsockname()[1]
         with pytest.raises(VocsegError, match=f"127.0.0.1:{port} cannot be reached: Connection refused"):
             metadata_server.check(f"mysql://team@127.0.0.1:{port}/vocseg", {})
+
+
+def test_server_that_is_being_started_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")] * 2
+
+    def reach(server: object) -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(metadata_server, "_reach", reach)
+    monkeypatch.setattr(metadata_server, "_PAUSE_S", 0)
+    monkeypatch.setattr(ml_metadata, "MetadataStore", lambda config: None)
+    metadata_server.check(ADDRESS, {})
+    assert failures == []
 
 
 def test_tables_that_another_machine_makes_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +185,9 @@ def test_server_that_refuses_is_asked_three_times_and_then_all_that_it_may_mean_
     monkeypatch.delenv(PASSWORD, raising=False)
     assert str(metadata_server.in_words(in_a_run, ADDRESS)) == str(raised.value)
     assert metadata_server.in_words(in_a_run, "") is in_a_run
+    interrupt = KeyboardInterrupt()
+    interrupt.__context__ = in_a_run
+    assert metadata_server.in_words(interrupt, ADDRESS) is interrupt
 
 
 # A real server.

@@ -359,16 +359,26 @@ def test_unfinished_trainings_stay_by_when_they_were_worked_on(root: Root) -> No
     assert sorted(path.name for path in (root.folder / "unfinished").iterdir()) == ["a", "b"]
 
 
-@pytest.mark.parametrize("status", ["succeeded", "running"])
-def test_root_with_runs_of_a_shared_metadata_store_is_not_pruned(root: Root, status: str) -> None:
+def test_root_whose_metadata_is_in_a_server_is_not_pruned(root: Root) -> None:
     made = [root.run(str(number)) for number in range(1, 4)]
-    path = root.folder / "runs" / "2" / "summary.json"
-    facts = {"run": "2", "pipeline": PIPELINE, "metadata_run": "2.0a1b2c3d", "status": status, "pid": 1}
-    path.write_text(json.dumps(facts))
-    with pytest.raises(VocsegError, match=r"its run 2 has its metadata in a server \(--metadata\)"):
+    (root.folder / ".store").write_text(json.dumps({"store": "0" * 32, "metadata": "mysql://team@db/vocseg"}))
+    with pytest.raises(VocsegError, match=r"the metadata of its runs is in mysql://team@db/vocseg"):
         root.prune(keep=1)
     assert root.gone(made[0]) == []
-    path.write_text(json.dumps(facts | {"metadata_run": "2"}))
+
+
+def test_root_of_another_file_is_not_pruned(root: Root) -> None:
+    made = [root.run(str(number)) for number in range(1, 4)]
+    (root.folder / ".store").write_text(json.dumps({"store": "0" * 32, "metadata": "elsewhere:/metadata.sqlite"}))
+    with pytest.raises(VocsegError, match=r"are of runs with the metadata store 00000000 \(elsewhere:/metadata.sqlite\)"):
+        root.prune(keep=1)
+    assert root.gone(made[0]) == []
+
+
+def test_run_that_was_refused_another_metadata_store_does_not_hinder_pruning(root: Root) -> None:
+    made = [root.run(str(number)) for number in range(1, 4)]
+    facts = {"run": "2", "pipeline": PIPELINE, "metadata_run": "2.0a1b2c3d", "status": "failed", "pid": 1}
+    (root.folder / "runs" / "2" / "summary.json").write_text(json.dumps(facts))
     root.prune(keep=1)
     assert root.gone(made[0]) == ALL
 

@@ -160,6 +160,31 @@ def test_execution_that_never_ended_is_failed_and_its_outputs_removed(tmp_path: 
     assert _end(tmp_path) == []
 
 
+def test_execution_that_was_interrupted_in_its_driver_is_failed(tmp_path: pathlib.Path) -> None:
+    """It has no note of what it writes yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(orphans, "note_folders", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            _run(tmp_path, "dead")
+    assert _states(tmp_path) == ["RUNNING"]
+    assert _end(tmp_path) == [orphans.Orphan(1, "dead", "p", "Write")]
+    assert _states(tmp_path) == ["FAILED"]
+
+
+def test_step_that_fails_over_the_disk_in_its_driver_is_tried_again(tmp_path: pathlib.Path) -> None:
+    note, failures = orphans.note_folders, [OSError(errno.EIO, os.strerror(errno.EIO))]
+
+    def note_sometimes(*arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        note(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(orphans, "note_folders", note_sometimes)
+        _, told = _run(tmp_path)
+    assert told == [("Write", 2)] and _states(tmp_path)[-2:] == ["COMPLETE", "COMPLETE"]
+
+
 def test_only_what_the_execution_says_is_removed(tmp_path: pathlib.Path) -> None:
     _die_in_write(tmp_path)
     others = [tmp_path / "artifacts/p/Write" / name / "1" for name in ("other", ".system/executor_execution/of")]
@@ -228,7 +253,7 @@ def test_full_disk_that_nothing_names_is_that_with_the_least_room(tmp_path: path
 def test_full_disk_of_a_worker_elsewhere_is_not_told_as_this_machine_s(tmp_path: pathlib.Path) -> None:
     error = RuntimeError("OSError: [Errno 28] No space left on device: '/tmp/a' [while running 'Write']")
     said = str(full_disk.in_words(error, [str(tmp_path)], elsewhere=True))
-    assert "while writing /tmp/a: the disk of a worker of Beam's is full, not this machine's" in said
+    assert "while writing /tmp/a: the disk of a worker of Beam's is full" in said
     own = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "a"))
     assert f"the disk of {tmp_path} is full" in str(full_disk.in_words(own, [str(tmp_path)], elsewhere=True))
 

@@ -39,9 +39,6 @@ _CHUNK = 512
 _SETTLED_NS = 2_000_000_000
 """A file changed since may change again within one tick of its clock (FAT counts in 2 s), and its mtime would not tell."""
 
-_PASSING_CODES = frozenset({408, 429, 500, 502, 503, 504})
-"""Of HTTP."""
-
 _PASSING_NAMES = frozenset({"ConnectionError", "ConnectTimeout", "ReadTimeout", "RetryError"})
 """Classes of requests and of Google's client."""
 
@@ -129,7 +126,7 @@ def _may_pass(error: OSError) -> bool:
     return any(
         isinstance(one, ConnectionError | TimeoutError)
         or getattr(one, "errno", None) in files.PASSING
-        or getattr(one, "code", None) in _PASSING_CODES
+        or getattr(one, "code", None) in files.PASSING_CODES
         or type(one).__name__ in _PASSING_NAMES
         for one in (error, *details.values())
     )

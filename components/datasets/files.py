@@ -83,6 +83,9 @@ PASSING = frozenset(
 )
 """Numbers of the system's errors that a file system or a network may get over: they say nothing of the file."""
 
+PASSING_CODES = frozenset({408, 429, 500, 502, 503, 504})
+"""Of HTTP: what a store may get over."""
+
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Those of a disk or a quota that is used up."""
 
