@@ -300,7 +300,9 @@ def test_two_roots_share_a_server(mariadb: str, tmp_path: pathlib.Path) -> None:
         assert summary["verdict"]["blessed"] and summary["paths"]["metadata"] == mariadb
         assert not (tmp_path / root / "metadata.sqlite").exists()
         again = run(root)
-        assert {step["status"] for step in again["steps"]} == {"cached", "resolved"}
+        made = {step["name"]: step["status"] for step in again["steps"]}
+        assert {made[name] for name in ("ExampleGen", "StatisticsGen", "Transform", "Trainer")} == {"cached"}
+        # What follows may run again: the newest blessed model, with which it is compared, may be the other root's by now.
         assert again["pushed"]["version"] == summary["pushed"]["version"]
         page = _vocseg("report", "--root", str(tmp_path / root), "--output", str(tmp_path / f"{root}.html"))
         assert page.returncode == 0, page.stderr
