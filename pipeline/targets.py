@@ -11,6 +11,7 @@ from tfx.orchestration.metadata import ConnectionConfigType
 
 from components.errors import VocsegError
 from pipeline import beam_options
+from pipeline.dataflow_jobs import job_name
 from pipeline.locations import Locations
 from pipeline.runners import local_metadata
 from pipeline_config import CloudConfig, PipelineConfig
@@ -149,18 +150,6 @@ def dataflow_args(cloud: CloudConfig, root: str, job: str) -> tuple[str, ...]:
         f"--max_num_workers={cloud.beam_workers}",
         *(f"--{name}={value}" for name, value in optional.items() if value),
     )
-
-
-def job_name(pipeline_name: str, run_name: str) -> str:
-    """Returns a name that Dataflow takes: at most 63 lower-case letters, digits and -, a letter first, no - last.
-
-    Names that differ stay different: a digest of both ends it.
-    """
-    digest = hashlib.sha256(f"{pipeline_name}/{run_name}".encode()).hexdigest()[:6]
-    run = re.sub(r"[^a-z0-9]+", "-", run_name.lower()).strip("-")[-24:].strip("-")
-    pipeline = re.sub(r"[^a-z0-9]+", "-", pipeline_name.lower()).strip("-")
-    room = 63 - len(f"vocseg--{run}-{digest}")
-    return "-".join(part for part in ("vocseg", pipeline[:room].strip("-"), run, digest) if part)
 
 
 def vertex(config: PipelineConfig, locations: Locations, beam_args: Sequence[str] = ()) -> Target:

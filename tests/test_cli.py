@@ -781,17 +781,45 @@ def test_setting_of_a_runner_that_cannot_be_is_told_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("command", ["run", "retrain"])
-def test_interrupt_of_a_run_on_dataflow_says_how_to_cancel_its_job(
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (KeyboardInterrupt(), 130, True),
+        (AssertionError("Job did not reach to a terminal state after waiting indefinitely."), 1, True),
+        (ConnectionResetError(104, "Connection reset by peer"), 1, True),
+        (VocsegError("Leaks were found."), 1, False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_run_on_dataflow_that_ends_before_its_job_says_how_to_cancel_that(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, command: str, error: BaseException, status: int, told: bool
+) -> None:
+    """As after an expired login, or where the connection is lost."""
+
+    def fail(*given: object, **others: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pipeline.run.run_graph", fail)
+    assert main([command, "--runner", "dataflow", *COMPLETE, "--local", "local"]) == status
+    said = capsys.readouterr().err
+    place = "--project pictures-1 --region us-central1"
+    [run] = [path.name.lower() for path in pathlib.Path("local").glob("stores/*/runs/*")]
+    wanted = re.escape(f"gcloud dataflow jobs list {place} --status active --filter 'name:vocseg-")
+    assert bool(re.search(rf"{wanted}[a-z0-9-]+-{run}-[0-9a-f]{{6}}-\*'", said)) == told
+    assert (f"gcloud dataflow jobs cancel {place} JOB_ID" in said) == told
+
+
+@pytest.mark.parametrize("command", ["run", "retrain"])
+def test_run_here_or_one_that_has_not_begun_says_nothing_of_jobs(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     def interrupt(*given: object, **others: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.run.run", interrupt)
-    assert main([command, "--runner", "dataflow", *COMPLETE]) == 130
-    place = "--project pictures-1 --region us-central1"
-    assert f"gcloud dataflow jobs cancel {place} JOB_ID" in capsys.readouterr().err
+    monkeypatch.setattr("pipeline.run.run_graph", interrupt)
     assert main([command]) == 130
+    monkeypatch.setattr("pipeline.run.make_folders", interrupt)
+    assert main([command, "--runner", "dataflow", *COMPLETE]) == 130
     assert "gcloud" not in capsys.readouterr().err
 
 
@@ -802,12 +830,6 @@ def test_runner_and_options_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> No
     config, asked = seen
     assert (asked.runner, asked.beam) == ("dataflow", ("num_workers=2",))
     assert config.cloud.project == "pictures-1"
-
-
-def test_dry_run_is_of_run_alone() -> None:
-    """`retrain` is made for timers, and would take a dry run for a run that changed nothing."""
-    with pytest.raises(SystemExit):
-        main(["retrain", "--runner", "dataflow", "--dry-run"])
 
 
 def test_dry_run_refuses_what_the_run_refuses(capsys: pytest.CaptureFixture) -> None:

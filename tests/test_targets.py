@@ -14,7 +14,7 @@ from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperat
 from tfx.proto.orchestration import executable_spec_pb2
 
 from components.errors import CloudError, VocsegError
-from pipeline import beam_options, beam_steps, dataflow_plan, dry_run, targets
+from pipeline import beam_options, beam_steps, dataflow_jobs, dataflow_plan, dry_run, targets
 from pipeline.locations import Locations
 from pipeline_config import CloudConfig, override, preset
 
@@ -66,10 +66,12 @@ def test_account_and_network_are_said_where_they_are_set() -> None:
     [("mini.embedded", "20260102T030405Z"), ("voc2007_gpu.x" * 20, "20260102T030405Z-12"), ("Ä.Ö", "-"), ("...", "a" * 99)],
 )
 def test_name_of_a_job_is_one_that_dataflow_takes_and_differs_with_the_run(pipeline: str, run: str) -> None:
-    name = targets.job_name(pipeline, run)
-    assert re.fullmatch(r"[a-z][a-z0-9-]{0,61}[a-z0-9]", name)
-    assert name != targets.job_name(pipeline, f"{run}b")
-    assert name != targets.job_name(f"{pipeline}b", run)
+    name = dataflow_jobs.job_name(pipeline, run)
+    first, second = dataflow_jobs.of_try(name), dataflow_jobs.of_try(name)
+    assert all(re.fullmatch(r"[a-z][a-z0-9-]{0,61}[a-z0-9]", one) and one.startswith(f"{name}-") for one in (first, second))
+    assert first != second
+    assert name != dataflow_jobs.job_name(pipeline, f"{run}b")
+    assert name != dataflow_jobs.job_name(f"{pipeline}b", run)
 
 
 def test_portable_needs_a_job_server_and_takes_the_image_if_there_is_one(tmp_path: pathlib.Path) -> None:
@@ -229,7 +231,7 @@ def test_job_is_submitted_by_the_options_of_the_target(tmp_path: pathlib.Path) -
         DataflowRunner().run_pipeline(_graph(), options)
     [call] = client.return_value.create_job.call_args_list
     [sent] = call.args
-    assert sent.proto.name == targets.job_name("mini.June", "1")
+    assert sent.proto.name == dataflow_jobs.job_name("mini.June", "1")
     assert sent.google_cloud_options.region == "us-central1"
     docker = [e.payload for e in sent.proto_pipeline.components.environments.values()]
     assert all(IMAGE.encode() in payload for payload in docker) and docker
@@ -249,6 +251,23 @@ def test_cache_does_not_see_beams_options_and_the_step_does() -> None:
     operator = make(executor_spec=bare, platform_config=None)
     assert isinstance(operator, BeamExecutorOperator)
     assert [arg.value.string_value for arg in operator.beam_pipeline_args] == ["--runner=DirectRunner"]
+
+
+def test_each_try_of_a_step_names_its_job_anew_for_dataflow_alone() -> None:
+    """A second job of a name is refused while that of a lost try runs on, which would hide the first error."""
+
+    def tries(runner: str) -> set[str]:
+        spec = executable_spec_pb2.BeamExecutableSpec()
+        spec.python_executor_spec.class_path = "tfx.components.statistics_gen.executor.Executor"
+        for text in (f"--runner={runner}", "--job_name=vocseg-mini-1"):
+            spec.beam_pipeline_args_placeholders.add().value.string_value = text
+        _, operators = beam_steps.split_options(spec)
+        [make] = operators.values()
+        return {make(executor_spec=spec, platform_config=None).beam_pipeline_args[1].value.string_value for _ in range(2)}
+
+    assert tries("PortableRunner") == {"--job_name=vocseg-mini-1"}
+    first, second = tries("DataflowRunner")
+    assert all(re.fullmatch(r"--job_name=vocseg-mini-1-[0-9a-f]{6}", name) for name in (first, second))
 
 
 @pytest.mark.parametrize("spec", [None, executable_spec_pb2.PythonClassExecutableSpec(class_path="a.B")])
