@@ -176,6 +176,13 @@ def test_missing_data_folder_is_named(capsys: pytest.CaptureFixture, tmp_path: p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_data_without_a_name_is_no_data_folder(capsys: pytest.CaptureFixture, tmp_path: pathlib.Path) -> None:
+    """As of a variable that is not set: the official data would be another run's."""
+    assert "--data is empty" in _error(capsys, "run", "--data", "")
+    assert "--data is empty" in _error(capsys, "compile", "--target", "vertex", *COMPLETE, "--data", "", "--output", "x.json")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_empty_data_folder_is_named(capsys: pytest.CaptureFixture, tmp_path: pathlib.Path) -> None:
     (tmp_path / "data").mkdir()
     assert "The data folder data is empty" in _error(capsys, "run", "--data", "data")
