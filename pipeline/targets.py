@@ -46,6 +46,9 @@ LOCAL_BEAM_ARGS = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
 _SETTINGS = {
     "project": "cloud.project",
     "region": "cloud.region",
+    "worker_region": "cloud.region",
+    "worker_zone": "cloud.region",
+    "zone": "cloud.region",
     "staging_location": "--root",
     "temp_location": "--root",
     "sdk_container_image": "cloud.image",
@@ -86,6 +89,7 @@ def check_beam_args(runner: str, config: PipelineConfig, beam_args: Sequence[str
         VocsegError: see there.
     """
     if runner == "dataflow":
+        beam_options.refuse_secrets(beam_args)
         own = dataflow_args(config.cloud, "gs://bucket/root", "job")
         beam_options.check_dataflow(beam_options.merge(own, beam_args, _SETTINGS))
     else:
