@@ -101,6 +101,8 @@ def test_help_names_the_commands_and_presets() -> None:
         ("model", "unet", "--classes", "many"),
         ("predict",),
         ("predict", "a.jpg"),
+        ("models", "prune", "--keep", "0"),
+        ("models", "prune", "--keep", "many"),
     ],
     ids=" ".join,
 )
@@ -109,6 +111,14 @@ def test_wrong_command_line_is_told_by_usage_and_status_2(arguments: tuple[str, 
         main(arguments)
     assert error.value.code == 2
     assert capsys.readouterr().err.startswith("usage: vocseg")
+
+
+@pytest.mark.parametrize("text", ["-1", "abc", "nan", "inf"])
+def test_wait_that_is_no_duration_is_told_what_is_one(capsys: pytest.CaptureFixture, text: str) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["retrain", f"--wait={text}"])
+    assert error.value.code == 2
+    assert f"expected a number of seconds, 0 or more; got {text!r}" in capsys.readouterr().err
 
 
 def test_status_of_the_process_is_that_of_main(tmp_path: pathlib.Path) -> None:

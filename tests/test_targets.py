@@ -334,7 +334,8 @@ def test_graphs_are_those_of_the_runs_configuration() -> None:
         {"transform.resize_method": "bicubic", "evaluate.min_iou": "dog=0.3", "data.max_quarantined_fraction": "0.1"},
     )
     sample = dataflow_plan.sample_config(asked)
-    assert (sample.transform.resize_method, sample.evaluate) == ("bicubic", asked.evaluate)
+    assert sample.transform == dataclasses.replace(preset("mini").transform, resize_method="bicubic")
+    assert sample.evaluate == asked.evaluate
     assert (sample.data.max_quarantined_fraction, sample.data.embedded) == (0.1, True)
     assert (sample.model, sample.train.epochs) == (preset("mini").model, 1)
 

@@ -491,6 +491,11 @@ def test_schedule_that_would_start_from_an_earlier_model_is_refused(client: mock
     assert cli.main(["submit", *ARGUMENTS, "--set", "train.warm_start=true"]) == 0
 
 
+def test_what_a_schedule_cannot_have_is_refused_when_it_is_compiled() -> None:
+    with pytest.raises(CloudError, match="A schedule cannot start from an earlier model"):
+        vertex_jobs.schedule(override(CONFIG, {"train.warm_start": "true"}), BUCKET, None, "0 3 * * 1", replace=False)
+
+
 def test_names_of_schedules_differ_with_the_root_and_are_not_too_long() -> None:
     names = {vertex_jobs.schedule_name(name * 40, root) for name in ("voc2007", "voc2012") for root in (BUCKET, BUCKET + "2")}
     assert len(names) == 4
