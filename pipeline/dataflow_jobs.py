@@ -33,7 +33,7 @@ def of_try(name: str) -> str:
 
 @contextlib.contextmanager
 def told_of(runner: str, cloud: CloudConfig, pipeline_name: str, run_name: str) -> Iterator[None]:
-    """Says after an interrupt, or an error that is not ours, that a job that was sent to Dataflow goes on there, and costs.
+    """Says after an interrupt, or an error that is not ours, that a job that was sent to Dataflow may go on there, and cost.
 
     An error of ours has been told by the job itself, which has ended then.
     """
@@ -47,7 +47,7 @@ def told_of(runner: str, cloud: CloudConfig, pipeline_name: str, run_name: str) 
             wanted = f"--status active --filter 'name:{job_name(pipeline_name, run_name)}-*'"
             with contextlib.suppress(OSError):
                 print(
-                    "A job that was sent to Dataflow goes on there until it is cancelled:\n"
+                    "A job that was sent to Dataflow may go on there, and cost, until it is cancelled:\n"
                     f"  gcloud dataflow jobs list {place} {wanted}\n"
                     f"  gcloud dataflow jobs cancel {place} JOB_ID",
                     file=sys.stderr,
