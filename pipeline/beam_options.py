@@ -36,8 +36,12 @@ _REFUSED = {
 }
 """Options that break the pipeline or go past settings of ours, and why."""
 
-_SECRET = re.compile(r"secret|token|password|connection_string|access_key")
-_INNER_SECRET = re.compile(r"""(?i)((?:secret|token|password|sig)\w*["']?\s*[:=]\s*["']?)[^"'&;,\s]+""")
+_SECRET = re.compile(
+    r"(?:secrets?|token|passwords?|passwd|passphrase|credentials?|signature|authorization|connection[_-]?string"
+    r"|(?:access|account|api|auth|private|secret|shared)[_-]?key|(?<![a-z])(?:sig|pwd))(?![a-z])"  # Not design, tokenizer.
+    r"""[\w.-]*[\\"']*\s*[:=]"""  # It names something: in an option, in JSON, in an address.
+    r"|://[^/\s:@]*:(?![0-9]+/)[^\s]*@"  # Of an address, user and password, in which a / may stand; not its port.
+)
 _OFF = ("false", "no", "off", "0")
 
 
@@ -69,6 +73,10 @@ def _parse(text: str) -> str:
         how = _advice_on_switch(text) if is_switch else f"no switch: give --beam {name}=VALUE"
         raise VocsegError(f"--beam: {name} is {how}; got {mask(text)!r}.")
     _check_value(action, text)
+    if action.dest == "experiments" and (old := re.search(r"\bdisable_(prime_)?runner_v2\w*", text)):
+        raise VocsegError(
+            f"--beam: {name}={old[0]} cannot be given here: {_CONTAINER}, and only Dataflow's Runner v2 takes one."
+        )
     return f"--{text}"
 
 
@@ -83,24 +91,21 @@ def _advice_on_switch(text: str) -> str:
 
 
 def mask(text: str) -> str:
-    """Returns an option for eyes and logs: without a secret, whether the option is one or an address has it inside."""
-    name, separator, value = text.partition("=")
-    if separator and _SECRET.search(name):
-        return f"{name}=***"
-    value = re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", value)
-    return name + separator + _INNER_SECRET.sub(r"\1***", value)
+    """Returns an option for eyes and logs: without its value where the option is a secret, or the value has one somewhere."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()  # AccountKey: account_key.
+    return f"{text.partition('=')[0]}=***" if _SECRET.search(words) else text
 
 
 def refuse_secrets(options: Sequence[str]) -> None:
-    """Fails over a secret among options that will stand in a file or a specification.
+    """Fails over a secret among options that will stand in a specification, or in a job's description.
 
     Raises:
         VocsegError: there is one; it is not in the message.
     """
     if secret := [text.removeprefix("--").partition("=")[0] for text in options if mask(text) != text]:
         raise VocsegError(
-            f"--beam: {', '.join(secret)} has a secret, which would stand in the specification for others to read. "
-            "Give the steps' service account the right instead."
+            f"--beam: {', '.join(secret)} has a secret, which would stand in the specification, and in the description of each "
+            "job on Dataflow, for others to read. Give the service account that they run as the right instead."
         )
 
 

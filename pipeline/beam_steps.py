@@ -7,6 +7,8 @@ from google.protobuf import message
 from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperator
 from tfx.proto.orchestration import executable_spec_pb2
 
+from pipeline.dataflow_jobs import of_try
+
 Operators = dict[type[message.Message], Callable[..., Any]]
 
 
@@ -30,6 +32,18 @@ def split_options(
     bare.ClearField("beam_pipeline_args_placeholders")
 
     def with_options(executor_spec: message.Message, platform_config: message.Message | None) -> BeamExecutorOperator:
-        return operator(spec, platform_config)
+        return operator(_of_try(spec), platform_config)
 
     return bare, {executable_spec_pb2.BeamExecutableSpec: with_options}
+
+
+def _of_try(spec: executable_spec_pb2.BeamExecutableSpec) -> executable_spec_pb2.BeamExecutableSpec:
+    """Returns the specification with a job's name of its own, where it is Dataflow that takes each name only once."""
+    own = executable_spec_pb2.BeamExecutableSpec()
+    own.CopyFrom(spec)
+    values = [placeholder.value for placeholder in own.beam_pipeline_args_placeholders]
+    if any(value.string_value == "--runner=DataflowRunner" for value in values):
+        for value in values:
+            if value.string_value.startswith("--job_name="):
+                value.string_value = of_try(value.string_value)
+    return own

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pipeline_config
 from components.errors import VocsegError
-from pipeline import cli_data, cli_models, cli_options, cli_runs, cli_vertex
+from pipeline import cli_data, cli_models, cli_runs, cli_vertex
 
 _INTERRUPTED = 130
 
@@ -27,13 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = arguments.function(arguments)
         sys.stdout.flush()
-        if status == _INTERRUPTED:
-            _tell_of_jobs(arguments)
         return status
     except (VocsegError, pipeline_config.ConfigError) as error:
         return _fail(str(error), arguments.debug)
     except KeyboardInterrupt:
-        return _interrupted(arguments)
+        return _interrupted()
     except BrokenPipeError:  # The reader of our output has gone, as in `vocseg runs | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
@@ -41,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from pipeline.console import is_interrupt, shorten
 
         if is_interrupt(error):
-            return _interrupted(arguments)
+            return _interrupted()
 
         from pipeline import retries
 
@@ -55,24 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{shorten(error)}\n{unexpected}", arguments.debug)
 
 
-def _interrupted(arguments: argparse.Namespace) -> int:
+def _interrupted() -> int:
     print("interrupted; run the same command again to go on", file=sys.stderr)
-    _tell_of_jobs(arguments)
     return _INTERRUPTED
-
-
-def _tell_of_jobs(arguments: argparse.Namespace) -> None:
-    """Says after an interrupt that what was sent to Dataflow goes on there, and costs."""
-    if getattr(arguments, "runner", "") != "dataflow" or getattr(arguments, "dry_run", False):
-        return
-    cloud = cli_options.effective_config(arguments).cloud
-    place = f"--project {cloud.project} --region {cloud.region}"
-    print(
-        "A job that was sent to Dataflow goes on there until it is cancelled:\n"
-        f"  gcloud dataflow jobs list {place} --status active --filter 'name:vocseg-*'\n"
-        f"  gcloud dataflow jobs cancel {place} JOB_ID",
-        file=sys.stderr,
-    )
 
 
 def _fail(message: str, debug: bool) -> int:

@@ -62,7 +62,7 @@ def _add_models_arguments(models: argparse.ArgumentParser) -> None:
         "version", metavar="VERSION", nargs="?", help="its number (default: the newest with other files, before the current)"
     )
     prune = of_models.add_parser("prune", help="remove all but the newest versions of each pipeline")
-    prune.add_argument("--keep", metavar="N", type=int, required=True, help="how many stay, at least 1")
+    prune.add_argument("--keep", metavar="N", type=cli_options.positive, required=True, help="how many stay, at least 1")
     prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     for parser, function in ((rollback, _models_rollback), (prune, _models_prune)):
         parser.add_argument("--root", metavar="DIR", default=argparse.SUPPRESS, help="as of `vocseg models`")

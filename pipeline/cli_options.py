@@ -18,8 +18,11 @@ def positive(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Returns a duration of 0 or more."""
-    value = float(text)
+    """Returns a duration of 0 or more; argparse makes the error of what is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of seconds, 0 or more; got {text!r}")
     return value

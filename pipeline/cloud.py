@@ -61,7 +61,9 @@ def problems(config: PipelineConfig, root: str, data: str | None) -> list[str]:
         found.append(f"--root must be a folder in a bucket, as gs://BUCKET/PATH; got {root!r}: {why}.")
     elif not root.removeprefix("gs://").rstrip("/").partition("/")[2]:
         found.append(f"--root must be a folder in a bucket, as gs://BUCKET/PATH; got {root!r}: it has no PATH.")
-    if data and not is_remote(data):
+    if data == "":
+        found.append("--data is empty: give gs://..., or leave it out for the official data.")
+    elif data and not is_remote(data):
         found.append(
             f"--data is on this machine, where no worker can read it: copy it to a bucket and give gs://...; got {data!r}."
         )

@@ -133,7 +133,6 @@ def sample_config(config: PipelineConfig) -> PipelineConfig:
     Floors of classes that the embedded data does not have are left out.
     """
     mini = preset("mini")
-    height, width = (mini.model.nearest_size(size) for size in (config.transform.height_px, config.transform.width_px))
     evaluate = config.evaluate
     try:
         evaluate.check_classes(registry.built_in(mini.data.official).classes)
@@ -144,12 +143,9 @@ def sample_config(config: PipelineConfig) -> PipelineConfig:
         data=dataclasses.replace(
             config.data, name="", spec="", span="newest", official=mini.data.official, embedded=mini.data.embedded
         ),
-        transform=dataclasses.replace(config.transform, height_px=height, width_px=width),  # Sizes are in no graph.
+        transform=dataclasses.replace(mini.transform, resize_method=config.transform.resize_method),  # Sizes are in no graph.
         evaluate=evaluate,
         serving=config.serving,
-        augment=dataclasses.replace(
-            mini.augment, crop_height_px=mini.transform.height_px, crop_width_px=mini.transform.width_px
-        ),
         train=dataclasses.replace(mini.train, epochs=1),
     )
 

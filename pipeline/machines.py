@@ -37,6 +37,8 @@ def accelerator_problem(machine: str, accelerator: str, count: int) -> str:
         accelerator: type, as Vertex AI names it; empty: none.
         count: how many of it.
     """
+    if accelerator.startswith("TPU"):
+        return "the Trainer uses GPUs, and no TPUs"
     if has := _built_in(machine):
         return "" if (accelerator, count) == has else f"{machine} comes with {has[0]} times {has[1]}, neither more nor others"
     if not accelerator:
@@ -44,12 +46,12 @@ def accelerator_problem(machine: str, accelerator: str, count: int) -> str:
     family = machine.partition("-")[0]
     if family in _BARE:
         return f"{family} machines have no accelerators: take an n1, g2, a2 or a3 machine"
-    if family == "n1" and accelerator in {"NVIDIA_L4", *_BUILT_IN.values()}:
+    if family != "n1":
+        return ""
+    if accelerator not in _ATTACHABLE:
         return f"n1 machines cannot have it: {', '.join(_ATTACHABLE)} can be attached"
-    counts = _ATTACHABLE.get(accelerator)
-    if family == "n1" and counts and count not in counts:
-        return f"of {accelerator} there can be {', '.join(map(str, counts[:-1]))} or {counts[-1]}"
-    return ""
+    counts = _ATTACHABLE[accelerator]
+    return "" if count in counts else f"of {accelerator} there can be {', '.join(map(str, counts[:-1]))} or {counts[-1]}"
 
 
 def _built_in(machine: str) -> tuple[str, int] | None:

@@ -90,8 +90,10 @@ def check_folder(data: str) -> None:
     """Fails over a local data folder in which there cannot be any data.
 
     Raises:
-        VocsegError: it is a file, does not exist, or is empty.
+        VocsegError: it is a file, does not exist, or is empty; or its name is.
     """
+    if not data:
+        raise VocsegError("--data is empty. Give it a folder that holds the data set, or leave it out.")
     if os.path.isfile(data):
         raise VocsegError(f"{data} is a file. Give --data the folder that holds it.")
     if not os.path.isdir(data):

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from components.datasets.files import is_remote
-from pipeline import console, full_disk, locks, metadata_server, runs
+from pipeline import console, dataflow_jobs, full_disk, locks, metadata_server, runs
 from pipeline.findings import fill_in
 from pipeline.locations import Locations, write_file
 from pipeline.request import Request, check, locations_of, make_folders
@@ -62,7 +62,8 @@ def _run_recorded(
     runs.write(summary, folder / runs.SUMMARY_FILE)  # A kill must not hide where its metadata is.
     (folder / runs.CONFIG_FILE).write_text(to_json(config) + "\n")
     started = time.monotonic()
-    with console.output_to(folder / runs.LOG_FILE) as stream:
+    told = dataflow_jobs.told_of(request.runner, config.cloud, locations.pipeline_name, summary.run)
+    with told, console.output_to(folder / runs.LOG_FILE) as stream:
         view = console.RunView(stream)
         view.console.print(f"{locations.pipeline_name}, run {summary.run}; log: {folder / runs.LOG_FILE}", markup=False)
         try:

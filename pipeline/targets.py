@@ -11,6 +11,7 @@ from tfx.orchestration.metadata import ConnectionConfigType
 
 from components.errors import VocsegError
 from pipeline import beam_options
+from pipeline.dataflow_jobs import job_name
 from pipeline.locations import Locations
 from pipeline.runners import local_metadata
 from pipeline_config import CloudConfig, PipelineConfig
@@ -45,6 +46,9 @@ LOCAL_BEAM_ARGS = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
 _SETTINGS = {
     "project": "cloud.project",
     "region": "cloud.region",
+    "worker_region": "cloud.region",
+    "worker_zone": "cloud.region",
+    "zone": "cloud.region",
     "staging_location": "--root",
     "temp_location": "--root",
     "sdk_container_image": "cloud.image",
@@ -85,6 +89,7 @@ def check_beam_args(runner: str, config: PipelineConfig, beam_args: Sequence[str
         VocsegError: see there.
     """
     if runner == "dataflow":
+        beam_options.refuse_secrets(beam_args)
         own = dataflow_args(config.cloud, "gs://bucket/root", "job")
         beam_options.check_dataflow(beam_options.merge(own, beam_args, _SETTINGS))
     else:
@@ -149,18 +154,6 @@ def dataflow_args(cloud: CloudConfig, root: str, job: str) -> tuple[str, ...]:
         f"--max_num_workers={cloud.beam_workers}",
         *(f"--{name}={value}" for name, value in optional.items() if value),
     )
-
-
-def job_name(pipeline_name: str, run_name: str) -> str:
-    """Returns a name that Dataflow takes: at most 63 lower-case letters, digits and -, a letter first, no - last.
-
-    Names that differ stay different: a digest of both ends it.
-    """
-    digest = hashlib.sha256(f"{pipeline_name}/{run_name}".encode()).hexdigest()[:6]
-    run = re.sub(r"[^a-z0-9]+", "-", run_name.lower()).strip("-")[-24:].strip("-")
-    pipeline = re.sub(r"[^a-z0-9]+", "-", pipeline_name.lower()).strip("-")
-    room = 63 - len(f"vocseg--{run}-{digest}")
-    return "-".join(part for part in ("vocseg", pipeline[:room].strip("-"), run, digest) if part)
 
 
 def vertex(config: PipelineConfig, locations: Locations, beam_args: Sequence[str] = ()) -> Target:

@@ -43,13 +43,22 @@ def compile_to(config: PipelineConfig, root: str, data: str | None, output: str,
     print(f"{output}: the pipeline for Vertex AI in {config.cloud.project}, {config.cloud.region}")
 
 
-def compile_job(config: PipelineConfig, root: str, data: str | None, beam: Sequence[str] = ()) -> dict[str, Any]:
+def compile_job(
+    config: PipelineConfig, root: str, data: str | None, beam: Sequence[str] = (), scheduled: bool = False
+) -> dict[str, Any]:
     """Returns a PipelineJob as JSON has it: the same for the same arguments and code, whatever the data holds.
+
+    Args:
+        config: the run.
+        root: a folder in a bucket.
+        data: the data folder in a bucket, or None for the official data.
+        beam: other options of Beam's, each NAME=VALUE or a switch's NAME.
+        scheduled: it is to run again and again.
 
     Raises:
         VocsegError: settings are missing or cannot be.
     """
-    cloud.check_vertex(config, root, data)
+    cloud.check_vertex(config, root, data, scheduled)
     check_span(data or "", config.data.span)
     added = beam_options.parse(beam)
     beam_options.refuse_secrets(added)

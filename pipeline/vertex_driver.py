@@ -15,12 +15,15 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 from tfx.orchestration.portable import data_types
 
 from components.code_digest import code_digest
+from components.datasets import registry
 from components.errors import CloudError
 from components.example_gen import Driver
 
 _STEPS = (
-    *("components.example_gen", "components.schema_gen", "components.validation", "components.transform", "components.trainer"),
-    *("components.evaluator", "components.serving_check", "components.model_card", "components.pusher"),
+    *("components.example_gen", *(registry.module_of(f"{name}_semantic") for name in registry.BUILT_IN)),
+    *("components.schema_gen", "components.distribution_validator", "components.validation", "components.transform"),
+    *("components.trainer", "components.evaluator", "components.serving_check", "components.model_card", "components.pusher"),
+    "pipeline.vertex_driver",  # By its name: as a process it is `__main__`.
 )
 """What the steps run; of the rest of the graph, which the specification has in it, the image is not asked."""
 

@@ -12,7 +12,6 @@ import google.auth.exceptions
 from google.cloud import aiplatform
 
 from components.errors import CloudError
-from pipeline import cloud
 from pipeline.cron import check_cron
 from pipeline.targets import display_name
 from pipeline.vertex import compile_job
@@ -52,8 +51,7 @@ def schedule(config: PipelineConfig, root: str, data: str | None, cron: str, rep
             pipeline already, or Vertex AI refuses.
     """
     check_cron(cron)
-    cloud.check_vertex(config, root, data, scheduled=True)
-    with _job(config, root, data, beam) as job:
+    with _job(config, root, data, beam, scheduled=True) as job:
         name = schedule_name(job.display_name, root)
         earlier = _schedules(name, config.cloud)
         if earlier and not replace:
@@ -85,13 +83,15 @@ def _schedules(name: str, settings: CloudConfig) -> list[aiplatform.PipelineJobS
 
 
 @contextlib.contextmanager
-def _job(config: PipelineConfig, root: str, data: str | None, beam: Sequence[str]) -> Iterator[aiplatform.PipelineJob]:
+def _job(
+    config: PipelineConfig, root: str, data: str | None, beam: Sequence[str], scheduled: bool = False
+) -> Iterator[aiplatform.PipelineJob]:
     """Gives the compiled pipeline as a job; says in words what Vertex AI or the search for credentials raises.
 
     Raises:
         VocsegError: see `submit`.
     """
-    compiled = compile_job(config, root, data, beam)
+    compiled = compile_job(config, root, data, beam, scheduled)
     with tempfile.TemporaryDirectory(prefix="vocseg-vertex-") as folder, _in_words(config.cloud):
         template = pathlib.Path(folder) / "pipeline.json"
         template.write_text(json.dumps(compiled))

@@ -101,6 +101,8 @@ def test_help_names_the_commands_and_presets() -> None:
         ("model", "unet", "--classes", "many"),
         ("predict",),
         ("predict", "a.jpg"),
+        ("models", "prune", "--keep", "0"),
+        ("models", "prune", "--keep", "many"),
     ],
     ids=" ".join,
 )
@@ -109,6 +111,14 @@ def test_wrong_command_line_is_told_by_usage_and_status_2(arguments: tuple[str, 
         main(arguments)
     assert error.value.code == 2
     assert capsys.readouterr().err.startswith("usage: vocseg")
+
+
+@pytest.mark.parametrize("text", ["-1", "abc", "nan", "inf"])
+def test_wait_that_is_no_duration_is_told_what_is_one(capsys: pytest.CaptureFixture, text: str) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["retrain", f"--wait={text}"])
+    assert error.value.code == 2
+    assert f"expected a number of seconds, 0 or more; got {text!r}" in capsys.readouterr().err
 
 
 def test_status_of_the_process_is_that_of_main(tmp_path: pathlib.Path) -> None:
@@ -173,6 +183,13 @@ def test_configuration_that_cannot_be_is_explained(
 def test_missing_data_folder_is_named(capsys: pytest.CaptureFixture, tmp_path: pathlib.Path) -> None:
     message = _error(capsys, "run", "--data", "nowhere")
     assert "The data folder nowhere does not exist" in message and "--data" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_without_a_name_is_no_data_folder(capsys: pytest.CaptureFixture, tmp_path: pathlib.Path) -> None:
+    """As of a variable that is not set: the official data would be another run's."""
+    assert "--data is empty" in _error(capsys, "run", "--data", "")
+    assert "--data is empty" in _error(capsys, "compile", "--target", "vertex", *COMPLETE, "--data", "", "--output", "x.json")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -781,17 +798,45 @@ def test_setting_of_a_runner_that_cannot_be_is_told_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("command", ["run", "retrain"])
-def test_interrupt_of_a_run_on_dataflow_says_how_to_cancel_its_job(
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (KeyboardInterrupt(), 130, True),
+        (AssertionError("Job did not reach to a terminal state after waiting indefinitely."), 1, True),
+        (ConnectionResetError(104, "Connection reset by peer"), 1, True),
+        (VocsegError("Leaks were found."), 1, False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_run_on_dataflow_that_ends_before_its_job_says_how_to_cancel_that(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, command: str, error: BaseException, status: int, told: bool
+) -> None:
+    """As after an expired login, or where the connection is lost."""
+
+    def fail(*given: object, **others: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pipeline.run.run_graph", fail)
+    assert main([command, "--runner", "dataflow", *COMPLETE, "--local", "local"]) == status
+    said = capsys.readouterr().err
+    place = "--project pictures-1 --region us-central1"
+    [run] = [path.name.lower() for path in pathlib.Path("local").glob("stores/*/runs/*")]
+    wanted = re.escape(f"gcloud dataflow jobs list {place} --status active --filter 'name:vocseg-")
+    assert bool(re.search(rf"{wanted}[a-z0-9-]+-{run}-[0-9a-f]{{6}}-\*'", said)) == told
+    assert (f"gcloud dataflow jobs cancel {place} JOB_ID" in said) == told
+
+
+@pytest.mark.parametrize("command", ["run", "retrain"])
+def test_run_here_or_one_that_has_not_begun_says_nothing_of_jobs(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     def interrupt(*given: object, **others: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.run.run", interrupt)
-    assert main([command, "--runner", "dataflow", *COMPLETE]) == 130
-    place = "--project pictures-1 --region us-central1"
-    assert f"gcloud dataflow jobs cancel {place} JOB_ID" in capsys.readouterr().err
+    monkeypatch.setattr("pipeline.run.run_graph", interrupt)
     assert main([command]) == 130
+    monkeypatch.setattr("pipeline.run.make_folders", interrupt)
+    assert main([command, "--runner", "dataflow", *COMPLETE]) == 130
     assert "gcloud" not in capsys.readouterr().err
 
 
@@ -802,12 +847,6 @@ def test_runner_and_options_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> No
     config, asked = seen
     assert (asked.runner, asked.beam) == ("dataflow", ("num_workers=2",))
     assert config.cloud.project == "pictures-1"
-
-
-def test_dry_run_is_of_run_alone() -> None:
-    """`retrain` is made for timers, and would take a dry run for a run that changed nothing."""
-    with pytest.raises(SystemExit):
-        main(["retrain", "--runner", "dataflow", "--dry-run"])
 
 
 def test_dry_run_refuses_what_the_run_refuses(capsys: pytest.CaptureFixture) -> None:

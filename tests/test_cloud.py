@@ -153,7 +153,8 @@ def test_root_in_a_bucket_with_a_good_name_is_taken(root: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "why"), [("quarry", "on this machine"), ("hdfs://host/x", "does not begin"), ("gs://P/x", "lower-case")]
+    ("data", "why"),
+    [("", "is empty"), ("quarry", "on this machine"), ("hdfs://host/x", "does not begin"), ("gs://P/x", "lower-case")],
 )
 def test_data_that_no_worker_can_read_is_refused(data: str, why: str) -> None:
     [problem] = cloud.problems(_config(**COMPLETE), "gs://pictures/vocseg", data)

@@ -63,11 +63,6 @@ def test_boot_of_beam_takes_the_environment_that_has_our_code() -> None:
     assert f'ENTRYPOINT ["{BOOT}/boot"]' in last
 
 
-def test_a_gpu_of_the_host_is_let_in() -> None:
-    last = TEXT.rpartition("\nFROM ")[2]
-    assert "NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility" in last
-
-
 # Its commands in a clean Debian.
 
 

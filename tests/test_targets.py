@@ -14,7 +14,7 @@ from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperat
 from tfx.proto.orchestration import executable_spec_pb2
 
 from components.errors import CloudError, VocsegError
-from pipeline import beam_options, beam_steps, dataflow_plan, dry_run, targets
+from pipeline import beam_options, beam_steps, dataflow_jobs, dataflow_plan, dry_run, targets
 from pipeline.locations import Locations
 from pipeline_config import CloudConfig, override, preset
 
@@ -66,10 +66,12 @@ def test_account_and_network_are_said_where_they_are_set() -> None:
     [("mini.embedded", "20260102T030405Z"), ("voc2007_gpu.x" * 20, "20260102T030405Z-12"), ("Ä.Ö", "-"), ("...", "a" * 99)],
 )
 def test_name_of_a_job_is_one_that_dataflow_takes_and_differs_with_the_run(pipeline: str, run: str) -> None:
-    name = targets.job_name(pipeline, run)
-    assert re.fullmatch(r"[a-z][a-z0-9-]{0,61}[a-z0-9]", name)
-    assert name != targets.job_name(pipeline, f"{run}b")
-    assert name != targets.job_name(f"{pipeline}b", run)
+    name = dataflow_jobs.job_name(pipeline, run)
+    first, second = dataflow_jobs.of_try(name), dataflow_jobs.of_try(name)
+    assert all(re.fullmatch(r"[a-z][a-z0-9-]{0,61}[a-z0-9]", one) and one.startswith(f"{name}-") for one in (first, second))
+    assert first != second
+    assert name != dataflow_jobs.job_name(pipeline, f"{run}b")
+    assert name != dataflow_jobs.job_name(f"{pipeline}b", run)
 
 
 def test_portable_needs_a_job_server_and_takes_the_image_if_there_is_one(tmp_path: pathlib.Path) -> None:
@@ -98,6 +100,9 @@ def test_option_that_the_configuration_says_is_not_said_again_and_a_list_grows()
         targets.check_beam_args("dataflow", CONFIG, ("--service_account_email=a@p.iam.gserviceaccount.com",))
     with pytest.raises(VocsegError, match="configuration says --job_name=job already. It cannot be changed"):
         targets.check_beam_args("dataflow", CONFIG, ("--job_name=mine",))
+    for name in ("worker_region", "worker_zone", "zone"):
+        with pytest.raises(VocsegError, match=f"{name} follows from the configuration. Set cloud.region instead"):
+            targets.check_beam_args("dataflow", CONFIG, (f"--{name}=us-east1-b",))
     with pytest.raises(VocsegError, match="configuration says --machine_type=e2-highmem-8 already. Set cloud.beam_machine"):
         targets.check_beam_args("dataflow", CONFIG, ("--worker_machine_type=n1-standard-1",))
     merged = beam_options.merge(ARGS, ("--experiments=shuffle_mode=service", "--num_workers=2"), {})
@@ -143,10 +148,12 @@ def test_option_that_beam_would_pass_over_is_refused(text: str, words: str) -> N
         ("prebuild_sdk_container_engine=cloud_build", "cloud.image"),
         ("requirements_file=r.txt", "cloud.image"),
         ("worker_harness_container_image=gcr.io/p/i", "cloud.image"),
+        ("experiments=disable_runner_v2", "Runner v2"),
+        ("experiment=shuffle_mode=service,disable_runner_v2_until_2023", "Runner v2"),
     ],
 )
 def test_option_that_breaks_the_pipeline_is_refused_with_the_reason(text: str, reason: str) -> None:
-    with pytest.raises(VocsegError, match=f"--beam: {text.partition('=')[0]} cannot be given here: .*{reason}"):
+    with pytest.raises(VocsegError, match=f"--beam: {text.partition('=')[0]}.* cannot be given here: .*{reason}"):
         beam_options.parse([text])
 
 
@@ -159,15 +166,60 @@ def test_refused_options_are_options_of_beams() -> None:
     [
         ("--s3_secret_access_key=abc", "--s3_secret_access_key=***"),
         ("--azure_connection_string=AccountKey=abc", "--azure_connection_string=***"),
-        ("--environment_config=postgres://me:pass@host/x", "--environment_config=postgres://me:***@host/x"),
-        ("--blob_service_endpoint=https://h/x?sig=ab%2F&se=1", "--blob_service_endpoint=https://h/x?sig=***&se=1"),
-        ('--environment_config={"password": "ab", "a": 1}', '--environment_config={"password": "***", "a": 1}'),
-        ("--staging_location=gs://bucket/x:y@z", "--staging_location=gs://bucket/x:y@z"),
-        ("--no_save_main_session", "--no_save_main_session"),
     ],
 )
-def test_secret_in_an_option_is_not_shown(text: str, shown: str) -> None:
+def test_option_that_is_a_secret_is_not_shown(text: str, shown: str) -> None:
     assert beam_options.mask(text) == shown
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgres://me:pass@host/x",
+        "https://u:p/w@h",
+        "https://h/x?sig=ab%2F&se=1",
+        '{"password": "ab", "a": 1}',
+        '{"password": "ab,cd;ef"}',
+        '{"env": "{\\"password\\": \\"ab\\"}"}',
+        "password=&ab",
+        "API_KEY=ab",
+        '{"apiKey": "ab"}',
+        "passwd: ab",
+        "AccountName=a;AccountKey=ab==;EndpointSuffix=h",
+        "SharedAccessSignature=ab",
+        "AWS_SECRET_ACCESS_KEY=ab",
+        "client_secret_2=ab",
+        "authtoken=ab",
+        "X-Api-Key: ab",
+    ],
+)
+def test_value_with_a_secret_in_it_is_shown_nothing_of(value: str) -> None:
+    assert beam_options.mask(f"--environment_config={value}") == "--environment_config=***"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "--labels=design=3",
+        "--labels=signal=a",
+        "--labels=tokenizer=bpe",
+        "--labels=monkey=1",
+        "--labels=team=secret-squad",
+        "--environment_config=http://host:8099/a@b",
+        "--staging_location=gs://bucket/x:y@z",
+        "--no_save_main_session",
+    ],
+)
+def test_option_without_a_secret_is_shown_and_taken(text: str) -> None:
+    assert beam_options.mask(text) == text
+    beam_options.refuse_secrets([text])
+
+
+def test_secret_is_refused_where_a_jobs_description_would_show_it() -> None:
+    with pytest.raises(VocsegError, match="--beam: s3_session_token has a secret") as error:
+        targets.check_beam_args("dataflow", CONFIG, ("--s3_session_token=abc",))
+    assert "abc" not in str(error.value)
+    targets.check_beam_args("local", CONFIG, ("--s3_session_token=abc",))
 
 
 def test_options_of_every_runner_are_known() -> None:
@@ -229,7 +281,7 @@ def test_job_is_submitted_by_the_options_of_the_target(tmp_path: pathlib.Path) -
         DataflowRunner().run_pipeline(_graph(), options)
     [call] = client.return_value.create_job.call_args_list
     [sent] = call.args
-    assert sent.proto.name == targets.job_name("mini.June", "1")
+    assert sent.proto.name == dataflow_jobs.job_name("mini.June", "1")
     assert sent.google_cloud_options.region == "us-central1"
     docker = [e.payload for e in sent.proto_pipeline.components.environments.values()]
     assert all(IMAGE.encode() in payload for payload in docker) and docker
@@ -251,6 +303,23 @@ def test_cache_does_not_see_beams_options_and_the_step_does() -> None:
     assert [arg.value.string_value for arg in operator.beam_pipeline_args] == ["--runner=DirectRunner"]
 
 
+def test_each_try_of_a_step_names_its_job_anew_for_dataflow_alone() -> None:
+    """A second job of a name is refused while that of a lost try runs on, which would hide the first error."""
+
+    def tries(runner: str) -> set[str]:
+        spec = executable_spec_pb2.BeamExecutableSpec()
+        spec.python_executor_spec.class_path = "tfx.components.statistics_gen.executor.Executor"
+        for text in (f"--runner={runner}", "--job_name=vocseg-mini-1"):
+            spec.beam_pipeline_args_placeholders.add().value.string_value = text
+        _, operators = beam_steps.split_options(spec)
+        [make] = operators.values()
+        return {make(executor_spec=spec, platform_config=None).beam_pipeline_args[1].value.string_value for _ in range(2)}
+
+    assert tries("PortableRunner") == {"--job_name=vocseg-mini-1"}
+    first, second = tries("DataflowRunner")
+    assert all(re.fullmatch(r"--job_name=vocseg-mini-1-[0-9a-f]{6}", name) for name in (first, second))
+
+
 @pytest.mark.parametrize("spec", [None, executable_spec_pb2.PythonClassExecutableSpec(class_path="a.B")])
 def test_step_without_beam_stays_as_it_is(spec: Any) -> None:
     assert beam_steps.split_options(spec) == (spec, {})
@@ -265,7 +334,8 @@ def test_graphs_are_those_of_the_runs_configuration() -> None:
         {"transform.resize_method": "bicubic", "evaluate.min_iou": "dog=0.3", "data.max_quarantined_fraction": "0.1"},
     )
     sample = dataflow_plan.sample_config(asked)
-    assert (sample.transform.resize_method, sample.evaluate) == ("bicubic", asked.evaluate)
+    assert sample.transform == dataclasses.replace(preset("mini").transform, resize_method="bicubic")
+    assert sample.evaluate == asked.evaluate
     assert (sample.data.max_quarantined_fraction, sample.data.embedded) == (0.1, True)
     assert (sample.model, sample.train.epochs) == (preset("mini").model, 1)
 

@@ -23,7 +23,9 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx.components import Trainer
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 
+from components import code_digest
 from components.blessings import BLESSED
+from components.datasets import registry
 from components.datasets.fake_voc import write_fake_voc
 from components.errors import CloudError, VocsegError
 from pipeline import cli, cloud, targets, vertex, vertex_driver, vertex_jobs
@@ -137,6 +139,18 @@ def test_what_the_containers_run_can_be_imported(job: Job) -> None:
         assert command == {"-m", "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"}
     assert paths["Trainer"] == "tfx.extensions.google_cloud_ai_platform.trainer.executor.GenericExecutor"
     assert paths["ExampleGen"] == "components.example_gen.Executor"
+
+
+def test_digest_of_the_image_covers_all_of_ours_that_its_containers_run(job: Job) -> None:
+    covered = code_digest._closure(vertex_driver._STEPS)
+    containers = _containers(job).values()
+    modules = {one["args"][one["args"].index("--executor_class_path") + 1].rpartition(".")[0] for one in containers}
+    modules |= {one["lifecycle"]["preCacheCheck"]["command"][2] for one in containers if "lifecycle" in one}
+    modules |= {_parameters(job, "Trainer")["run_fn"].rpartition(".")[0]}
+    modules |= {_parameters(job, "Transform")["preprocessing_fn"].rpartition(".")[0]}
+    assert {name for name in modules if not name.startswith("tfx.")} - covered == set()
+    assert len(modules & covered) >= 7
+    assert {f"components.datasets.{name}.builder" for name in registry.BUILT_IN} <= covered
 
 
 def test_our_artifact_types_can_be_imported_by_the_names_that_executors_get(job: Job) -> None:
@@ -475,6 +489,11 @@ def test_schedule_that_would_start_from_an_earlier_model_is_refused(client: mock
     assert cli.main(["schedule", "--cron", "0 3 * * 1", *ARGUMENTS, "--set", "train.warm_start=true"]) == 1
     assert "A schedule cannot start from an earlier model" in capsys.readouterr().err
     assert cli.main(["submit", *ARGUMENTS, "--set", "train.warm_start=true"]) == 0
+
+
+def test_what_a_schedule_cannot_have_is_refused_when_it_is_compiled() -> None:
+    with pytest.raises(CloudError, match="A schedule cannot start from an earlier model"):
+        vertex_jobs.schedule(override(CONFIG, {"train.warm_start": "true"}), BUCKET, None, "0 3 * * 1", replace=False)
 
 
 def test_names_of_schedules_differ_with_the_root_and_are_not_too_long() -> None:
