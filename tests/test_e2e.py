@@ -421,18 +421,6 @@ def test_bad_pairs_fail_the_run_by_name_and_pass_as_quarantine_where_allowed(tmp
     assert executed(summary) == [name for name in STEPS if name not in RESOLVERS]
 
 
-def test_newest_span_is_taken_and_new_data_is_compared_with_the_old_model(tmp_path: pathlib.Path):
-    write_fake_voc(tmp_path / "span-1", split_sizes={"train": 8, "val": 4, "test": 4})
-    write_fake_voc(tmp_path / "span-1b", split_sizes={"train": 4, "val": 4, "test": 4})  # No span.
-    arguments = [*SMALL, "--spec=voc2007", f"--data={tmp_path}/span-{{SPAN}}", "--set=evaluate.max_mean_iou_drop=1"]
-    first = run(tmp_path / "root", *arguments)
-    assert first["listed"] == first["generated"] == 16 and first["metrics"]["example_count"] == 4
-    write_fake_voc(tmp_path / "span-2", seed=2, split_sizes={"train": 9, "val": 5, "test": 6})
-    second = run(tmp_path / "root", *arguments)
-    assert second["listed"] == 20 and second["metrics"]["example_count"] == 6
-    assert second["pipeline"] == first["pipeline"] and second["baseline"] is not None
-
-
 def test_export_without_lists_or_description_is_guessed_and_trained_on(tmp_path: pathlib.Path):
     data = fake_datasets.write_labelme(tmp_path / "data")
     summary = run(tmp_path / "root", *SMALL, f"--data={data}")

@@ -44,7 +44,7 @@ def test_script_sees_neither_our_paths_nor_a_gpu(tmp_path: pathlib.Path, monkeyp
     monkeypatch.setenv("VOCSEG_METADATA_PASSWORD", "secret")
     script = """
         import os, sys, time
-        print(sys.argv[1:], [name for name in os.environ if name.startswith(("PYTHON", "VOCSEG_"))],
+        print(sys.argv[1:], [name for name in os.environ if name.startswith(("PYTHON", "VOCSEG_METADATA_"))],
               os.environ["CUDA_VISIBLE_DEVICES"], os.environ["SOMETHING"], os.path.basename(os.getcwd()),
               [path for path in sys.path if "ours" in path], flush=True)
         print(repr(sys.stdin.read()), os.getpgid(0) == os.getpid(), file=sys.stderr, flush=True)
