@@ -13,6 +13,9 @@ class FullDiskError(VocsegError):
     """There is no room left on a disk, or a quota is used up."""
 
 
+_LITTLE_BYTES = 1 << 20
+"""So little room is none for a database."""
+
 _OF_A_WORKER = ("[while running '", "Traceback (most recent call last)", "Workflow failed")
 """What Beam's errors have in their texts that tell of those of its workers."""
 
@@ -25,11 +28,20 @@ def in_words(error: BaseException, folders: Iterable[str], elsewhere: bool = Fal
         folders: where a run writes, beside the folder of temporary files.
         elsewhere: whether Beam's work is done on other machines.
     """
-    if isinstance(error, VocsegError | KeyboardInterrupt) or not retries.is_full(error):
+    if isinstance(error, VocsegError | KeyboardInterrupt):
+        return error
+    folders = [*folders, tempfile.gettempdir()]
+    if not retries.is_full(error) and not _rolled_back_for_lack_of_room(error, folders):
         return error
     if elsewhere and all(_is_of_worker(link) for link in filter(retries.is_full_link, retries.chain(error))):
         return FullDiskError(_describe_worker(retries.find_file(error, retries.is_full_link)))
-    return FullDiskError(_describe(retries.find_file(error, retries.is_full_link), [*folders, tempfile.gettempdir()]))
+    return FullDiskError(_describe(retries.find_file(error, retries.is_full_link), folders))
+
+
+def _rolled_back_for_lack_of_room(error: BaseException, folders: list[str]) -> bool:
+    """Tells of ML Metadata's error where SQLite gave a transaction up by itself: it does so on a full disk, and elsewhere."""
+    gave_up = any(retries.ROLLED_BACK in str(link) for link in retries.chain(error))
+    return gave_up and any(_free_bytes(folder) < _LITTLE_BYTES for folder in filter(os.path.isdir, folders))
 
 
 def _is_of_worker(link: BaseException) -> bool:

@@ -250,6 +250,15 @@ def test_full_disk_that_nothing_names_is_that_with_the_least_room(tmp_path: path
     assert isinstance(said, VocsegError) and " is full" in str(said)
 
 
+def test_transaction_that_sqlite_gave_up_is_told_as_a_full_disk_where_there_is_no_room(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = RuntimeError("Error when executing query: cannot commit - no transaction is active query: COMMIT;")
+    assert full_disk.in_words(error, [str(tmp_path)]) is error and retries.is_transient(error)
+    monkeypatch.setattr(full_disk, "_free_bytes", lambda folder: 4096)
+    assert " is full (0.0 MiB" in str(full_disk.in_words(error, [str(tmp_path)]))
+
+
 def test_full_disk_of_a_worker_elsewhere_is_not_told_as_this_machine_s(tmp_path: pathlib.Path) -> None:
     error = RuntimeError("OSError: [Errno 28] No space left on device: '/tmp/a' [while running 'Write']")
     said = str(full_disk.in_words(error, [str(tmp_path)], elsewhere=True))
