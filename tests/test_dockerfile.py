@@ -81,7 +81,8 @@ class Chroot:
         """Runs a command of the shell in name spaces of its own, which take their mounts away with them."""
         mounts = f"mount -t proc proc {self.folder}/proc && mount --rbind /dev {self.folder}/dev"
         inner = f"cd {shlex.quote(self.working)} && {command}"
-        change = f"exec chroot --userspec={user} {self.folder} /bin/sh -c {shlex.quote(inner)}"
+        # By its full path: the recipe's PATH need not lead to this machine's.
+        change = f"exec {shutil.which('chroot')} --userspec={user} {self.folder} /bin/sh -c {shlex.quote(inner)}"
         words = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", f"{mounts} && {change}"]
         done = subprocess.run(words, env=self.environment | _network(), capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
