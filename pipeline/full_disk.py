@@ -13,8 +13,9 @@ class FullDiskError(VocsegError):
     """There is no room left on a disk, or a quota is used up."""
 
 
-_LITTLE_BYTES = 1 << 20
-"""So little room is none for a database."""
+_RESERVE_BYTES = 4 << 20
+"""Room that ML Metadata's file must have. Where SQLite cannot write it gives a transaction up, which ML Metadata notices only at
+its COMMIT: half of what was to be noted of a step may then stand there, and be taken for a step that was completed."""
 
 _OF_A_WORKER = ("[while running '", "Traceback (most recent call last)", "Workflow failed")
 """What Beam's errors have in their texts that tell of those of its workers."""
@@ -38,10 +39,23 @@ def in_words(error: BaseException, folders: Iterable[str], elsewhere: bool = Fal
     return FullDiskError(_describe(retries.find_file(error, retries.is_full_link), folders))
 
 
+def require_room(folder: str) -> None:
+    """Fails, before anything is written, where there is hardly any room left; to be asked before ML Metadata is written to.
+
+    Args:
+        folder: of ML Metadata's file.
+
+    Raises:
+        OSError: ENOSPC, with the folder.
+    """
+    if _free_bytes(folder) < _RESERVE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.path.join(folder, "metadata.sqlite"))
+
+
 def _rolled_back_for_lack_of_room(error: BaseException, folders: list[str]) -> bool:
     """Tells of ML Metadata's error where SQLite gave a transaction up by itself: it does so on a full disk, and elsewhere."""
     gave_up = any(retries.ROLLED_BACK in str(link) for link in retries.chain(error))
-    return gave_up and any(_free_bytes(folder) < _LITTLE_BYTES for folder in filter(os.path.isdir, folders))
+    return gave_up and any(_free_bytes(folder) < _RESERVE_BYTES for folder in filter(os.path.isdir, folders))
 
 
 def _is_of_worker(link: BaseException) -> bool:

@@ -52,7 +52,6 @@ ROLLED_BACK = "no transaction is active"
 """Of SQLite, which gives a transaction up by itself where it cannot write: then ML Metadata's COMMIT fails."""
 
 _TRANSIENT_TEXTS = (
-    ROLLED_BACK,
     "database is locked",
     "disk i/o error",  # SQLite's.
     "input/output error",  # As TensorFlow's file systems say it, whose error is an UnknownError.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from components.code_digest import code_digest
 from components.datasets import fake_voc, files
 from components.errors import VocsegError
-from pipeline import console, metadata_server, runs
+from pipeline import console, full_disk, metadata_server, runs
 from pipeline.locations import Locations
 from pipeline.request import Request
 from pipeline_config import PipelineConfig
@@ -100,6 +100,8 @@ def run_graph(
     with view.listening(), no_arguments():
         if files.is_remote(locations.root):
             _check_store(locations.root, summary.run, view)
+        if not locations.metadata_server:
+            full_disk.require_room(locations.here)
         target = targets.of_runner(runner, config, locations, summary.run, beam_args)  # A server that refuses us says so first.
         again(functools.partial(root_mark.claim, locations, target.metadata), "metadata", summary.run, view)
         locations, spec = again(functools.partial(_find_data, config, locations, view), "data", summary.run, view)

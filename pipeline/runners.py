@@ -20,7 +20,7 @@ from tfx.proto.orchestration import execution_result_pb2, pipeline_pb2
 from tfx.types import artifact_utils
 
 from components.errors import VocsegError
-from pipeline import beam_steps, metadata_server, orphans, retries
+from pipeline import beam_steps, full_disk, metadata_server, orphans, retries
 from pipeline.locations import Locations
 
 
@@ -60,11 +60,24 @@ def open_store(locations: Locations) -> mlmd.MetadataStore:
 
 
 class _Launcher(launcher.Launcher):
-    """TFX's, but for a note of what a step is about to write, by which it is removed if the step is killed."""
+    """TFX's, but for a note of what a step is about to write, by which it is removed if the step is killed.
+
+    And before and after a step, which may fill the disk, there must be room for what ML Metadata is to note.
+    """
+
+    def launch(self) -> data_types.ExecutionInfo | None:
+        self._require_room()
+        return super().launch()
 
     def _run_executor(self, execution_info: data_types.ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
         orphans.note_folders(self._mlmd_connection.connection_config, execution_info)
-        return super()._run_executor(execution_info)
+        output = super()._run_executor(execution_info)
+        self._require_room()
+        return output
+
+    def _require_room(self) -> None:
+        if file := self._mlmd_connection.connection_config.sqlite.filename_uri:
+            full_disk.require_room(os.path.dirname(file))
 
 
 def run_local(

@@ -250,11 +250,24 @@ def test_full_disk_that_nothing_names_is_that_with_the_least_room(tmp_path: path
     assert isinstance(said, VocsegError) and " is full" in str(said)
 
 
+def test_step_that_leaves_no_room_for_the_metadata_is_not_noted_as_complete(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(full_disk, "_free_bytes", lambda folder: 0 if FOUND else 1 << 30)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        _run(tmp_path)
+    assert _states(tmp_path) == ["FAILED"] and len(FOUND) == 1
+    assert f"while writing {tmp_path}/metadata.sqlite: the disk of" in str(full_disk.in_words(raised.value, [str(tmp_path)]))
+    with pytest.raises(OSError, match="No space left on device"):
+        _run(tmp_path, "2")
+    assert _states(tmp_path) == ["FAILED"]
+
+
 def test_transaction_that_sqlite_gave_up_is_told_as_a_full_disk_where_there_is_no_room(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = RuntimeError("Error when executing query: cannot commit - no transaction is active query: COMMIT;")
-    assert full_disk.in_words(error, [str(tmp_path)]) is error and retries.is_transient(error)
+    assert full_disk.in_words(error, [str(tmp_path)]) is error and not retries.is_transient(error)
     monkeypatch.setattr(full_disk, "_free_bytes", lambda folder: 4096)
     assert " is full (0.0 MiB" in str(full_disk.in_words(error, [str(tmp_path)]))
 
