@@ -14,7 +14,7 @@ class FullDiskError(VocsegError):
 
 
 _RESERVE_BYTES = 4 << 20
-"""Room that ML Metadata's file must have. Where SQLite cannot write it gives a transaction up, which ML Metadata notices only at
+"""Room for ML Metadata's file. Where SQLite cannot write it gives a transaction up, which ML Metadata notices only at
 its COMMIT: half of what was to be noted of a step may then stand there, and be taken for a step that was completed."""
 
 _OF_A_WORKER = ("[while running '", "Traceback (most recent call last)", "Workflow failed")
