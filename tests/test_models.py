@@ -432,8 +432,11 @@ def _overfit(config: ModelConfig, learning_rate: float, most_steps: int) -> floa
         (ModelConfig(name="unet_strided"), 5e-4, 120),
         (ModelConfig(name="unet_original", filters=8, depth=3, dropout=0.0), 3e-3, 300),
         *((ModelConfig(name=name, filters=4, dropout=0.0), 2e-3, 120) for name in ("fcn32s", "fcn16s", "fcn8s")),
-        (ModelConfig(name="fcn8s", filters=16, dropout=0.0, upsampling="unpool"), 1e-3, 240),
-        *((ModelConfig(name=name, dropout=0.0), 1e-3, 120) for name in ("unet_pretrained", "deeplabv3plus")),
+        pytest.param(
+            ModelConfig(name="fcn8s", filters=16, dropout=0.0, upsampling="unpool"), 1e-3, 240, marks=pytest.mark.soak
+        ),
+        (ModelConfig(name="unet_pretrained", dropout=0.0), 1e-3, 120),
+        pytest.param(ModelConfig(name="deeplabv3plus", dropout=0.0), 1e-3, 120, marks=pytest.mark.soak),
     ],
     ids=lambda value: getattr(value, "name", None),
 )

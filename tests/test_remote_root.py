@@ -19,7 +19,7 @@ from pipeline_config import preset
 PROJECT = pathlib.Path(__file__).parents[1]
 
 
-@pytest.mark.e2e
+@pytest.mark.soak
 @pytest.mark.timeout(960)
 def test_whole_run_in_a_store(mini_voc: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """Every step reads and writes through TensorFlow, TFX or Beam; what is unchanged is not done again there, either."""

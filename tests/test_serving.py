@@ -489,7 +489,9 @@ def test_picture_of_few_pixels_and_a_very_long_side_is_refused(width: int) -> No
         serving.check_header(tf.constant(encoded.getvalue()), 32_000_000)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.soak) if name == "deeplabv3plus" else name for name in MODELS]
+)
 def test_every_architecture_answers_an_odd_picture_at_its_own_size(name: str, tmp_path: pathlib.Path) -> None:
     keras.utils.set_random_seed(0)
     config = ModelConfig(name=name, filters=2, depth=2, encoder_weights="none", frozen_batch_norm=False)

@@ -330,7 +330,11 @@ def _recipe(epochs: int) -> TrainerConfig:
 
 @pytest.mark.parametrize(
     ("config", "epoch"),
-    [(_everything(3), 1), (_everything(3), 2), pytest.param(_recipe(3), 1, marks=pytest.mark.soak)],
+    [
+        (_everything(3), 1),
+        pytest.param(_everything(3), 2, marks=pytest.mark.soak),
+        pytest.param(_recipe(3), 1, marks=pytest.mark.soak),
+    ],
     ids=["everything-1", "everything-2", "recipe"],
 )
 def test_interrupted_training_ends_with_the_weights_of_an_unbroken_one(
