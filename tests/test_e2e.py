@@ -274,6 +274,7 @@ def test_code_edit_executes_the_steps_that_run_it(
     assert executed(summary) == expected
 
 
+@pytest.mark.soak
 def test_floor_concerns_only_the_gate(first: dict, root: pathlib.Path, data: pathlib.Path, code: pathlib.Path):
     summary = run(root, *SMALL, "--set=evaluate.min_mean_iou=0.99", f"--data={data}", code=code)
     assert executed(summary) == AFTER_EVALUATOR
@@ -430,6 +431,7 @@ def test_export_without_lists_or_description_is_guessed_and_trained_on(tmp_path:
     assert summary["listed"] == summary["generated"] == 20
 
 
+@pytest.mark.soak
 def test_halves_of_a_picture_are_trained_on_as_one_sigmoid_channel(tmp_path: pathlib.Path):
     data = fake_datasets.write_cityscapes_pairs(tmp_path / "data")
     size = ["--set=transform.height_px=128", "--set=transform.width_px=128"]
@@ -444,6 +446,7 @@ def test_halves_of_a_picture_are_trained_on_as_one_sigmoid_channel(tmp_path: pat
     assert mask.size == (256, 200) and set(np.unique(np.asarray(mask))) <= {0, 1}
 
 
+@pytest.mark.soak
 def test_farmland_is_refused_for_its_leak_and_passes_where_it_may_be_dropped(shared_data: pathlib.Path, tmp_path: pathlib.Path):
     arguments = ["run", *SMALL, f"--data={shared_data / 'farmland'}", "--root", tmp_path / "root"]
     refused = vocseg(*arguments)
