@@ -300,6 +300,7 @@ def test_seed_concerns_training_and_the_baseline_is_the_blessed_model_before(
     assert again["baseline"] == summary["baseline"]
 
 
+@pytest.mark.soak
 def test_rollback_makes_the_earlier_model_the_baseline_and_a_rerun_executes_nothing(
     first: dict, root: pathlib.Path, data: pathlib.Path, code: pathlib.Path
 ):
@@ -422,6 +423,7 @@ def test_bad_pairs_fail_the_run_by_name_and_pass_as_quarantine_where_allowed(tmp
     assert executed(summary) == [name for name in STEPS if name not in RESOLVERS]
 
 
+@pytest.mark.soak
 def test_export_without_lists_or_description_is_guessed_and_trained_on(tmp_path: pathlib.Path):
     data = fake_datasets.write_labelme(tmp_path / "data")
     summary = run(tmp_path / "root", *SMALL, f"--data={data}")
