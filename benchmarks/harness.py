@@ -1,0 +1,162 @@
+"""The harness: ways to do the same work take turns, several times after a warm-up; medians, spread and ratio are what counts."""
+
+import dataclasses
+import os
+import pathlib
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """One way to do the work.
+
+    Attributes:
+        name: what it is called in the table.
+        run: does all of it once.
+        amount: how much that is, in the benchmark's unit.
+    """
+
+    name: str
+    run: Callable[[], Any]
+    amount: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a way took.
+
+    Attributes:
+        name: of the way.
+        seconds: of each turn.
+        amount: done in each.
+    """
+
+    name: str
+    seconds: tuple[float, ...]
+    amount: float
+
+    @property
+    def rate(self) -> float:
+        """Amount a second, by the median."""
+        return self.amount / statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The slowest and the fastest turn, in amount a second."""
+        return self.amount / max(self.seconds), self.amount / min(self.seconds)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        what: was done.
+        unit: that rates count, a second.
+        ours: how our way fared.
+        reference: how the other one did.
+        aim: the least ratio of the rates, ours by the reference's; None: none was set.
+        note: what else is worth saying.
+    """
+
+    what: str
+    unit: str
+    ours: Measured
+    reference: Measured
+    aim: float | None = None
+    note: str = ""
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Ours by the reference's rate, turn by turn: a machine that slows down slows both."""
+        pairs = zip(self.ours.seconds, self.reference.seconds, strict=True)
+        factor = self.ours.amount / self.reference.amount
+        return tuple(factor * theirs / ours for ours, theirs in pairs)
+
+    @property
+    def ratio(self) -> float:
+        """The median of the ratios."""
+        return statistics.median(self.ratios)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the aim is reached; None without one."""
+        return None if self.aim is None else self.ratio >= self.aim
+
+
+def measure(ways: Sequence[Way], turns: int, warmups: int = 1) -> dict[str, Measured]:
+    """Runs the ways in turn, A B A B ..., and returns what each took, by name.
+
+    Args:
+        ways: with different names.
+        turns: that count, of each.
+        warmups: turns before them, that do not.
+    """
+    seconds: dict[str, list[float]] = {way.name: [] for way in ways}
+    for turn in range(-warmups, turns):
+        for way in ways:
+            started = time.perf_counter()
+            way.run()
+            if turn >= 0:
+                seconds[way.name].append(time.perf_counter() - started)
+    return {way.name: Measured(way.name, tuple(seconds[way.name]), way.amount) for way in ways}
+
+
+def to_dict(row: Row) -> dict[str, Any]:
+    """Returns a line as JSON has it."""
+    return dataclasses.asdict(row) | {
+        "rate": row.ours.rate,
+        "reference_rate": row.reference.rate,
+        "ratio": row.ratio,
+        "ratios": row.ratios,
+        "met": row.met,
+    }
+
+
+def describe_machine() -> dict[str, Any]:
+    """Returns what the figures depend on: processor, cores, memory, load, and the versions of what computes."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30, 1),
+        "load": os.getloadavg()[0],
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
+        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
+    }
+
+
+def _processor() -> str:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """Returns the table."""
+    lines = ["| what | ours | reference | ratio | aim |", "|---|---|---|---|---|"]
+    for row in rows:
+        aim = "-" if row.aim is None else f"{row.aim:g}: {'met' if row.met else 'missed'}"
+        lines.append(
+            f"| {row.what} | {_rate(row.ours, row.unit)} | {row.reference.name}: {_rate(row.reference, row.unit)} | "
+            f"{row.ratio:.2f} ({min(row.ratios):.2f} to {max(row.ratios):.2f}) | {aim} |"
+        )
+    return "\n".join(lines)
+
+
+def _rate(measured: Measured, unit: str) -> str:
+    low, high = measured.spread
+    return f"{_number(measured.rate)} {unit}/s ({_number(low)} to {_number(high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
