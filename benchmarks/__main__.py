@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 
-NAMES = ("generation", "metric")
+NAMES = ("generation", "inputs", "metric")
 
 
 def main() -> int:
