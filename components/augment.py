@@ -82,7 +82,18 @@ def _vary(image: tf.Tensor, label: tf.Tensor, draws: Draws, config: AugmentConfi
     if distorts(config):
         channels = _distort(channels, mean, config, draws)
     levels = [tf.cast(tf.clip_by_value(tf.round(channel), 0.0, 255.0), tf.uint8) for channel in channels]
-    return tf.stack(levels, axis=-1), label
+    return _unpack(_pack([*levels, label]))
+
+
+def _pack(planes: list[tf.Tensor]) -> tf.Tensor:
+    """Returns four planes, uint8 [H, W] each, as one, int32 [H, W]: computed, and fetched, at once for all."""
+    return tf.add_n([tf.bitwise.left_shift(tf.cast(plane, tf.int32), 8 * place) for place, plane in enumerate(planes)])
+
+
+def _unpack(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the first three planes, uint8 [H, W, 3], and the fourth, uint8 [H, W]."""
+    planes = tf.bitcast(pixels, tf.uint8)
+    return planes[..., :3], planes[..., 3]
 
 
 def _draw(seed: tf.Tensor) -> Draws:
@@ -164,9 +175,7 @@ def _sample(
     """
     height, width = tf.unstack(tf.shape(label))
     last_row, last_column = tf.cast(height - 1, tf.float32), tf.cast(width - 1, tf.float32)
-    # A pixel is one number, so that each is fetched once for three channels and the mask.
-    levels = [tf.cast(plane, tf.int32) for plane in (*tf.unstack(image, axis=-1), label)]
-    pixels = tf.reshape(tf.add_n([tf.bitwise.left_shift(plane, 8 * place) for place, plane in enumerate(levels)]), [-1])
+    pixels = tf.reshape(_pack([*tf.unstack(image, axis=-1), label]), [-1])
 
     def at(row: tf.Tensor, column: tf.Tensor) -> list[tf.Tensor]:
         found = tf.gather(pixels, tf.cast(row, tf.int32) * width + tf.cast(column, tf.int32))
@@ -227,12 +236,7 @@ def _to_either_side(draw: tf.Tensor) -> tf.Tensor:
 
 
 def copy_paste(
-    image: tf.Tensor,
-    label: tf.Tensor,
-    other_image: tf.Tensor,
-    other_label: tf.Tensor,
-    config: AugmentConfig,
-    seed: tf.Tensor,
+    image: tf.Tensor, label: tf.Tensor, other: Callable[[], tuple[tf.Tensor, tf.Tensor]], config: AugmentConfig, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Pastes the objects of another picture, after both are augmented; class 0 is the background.
 
@@ -242,26 +246,37 @@ def copy_paste(
     Args:
         image: uint8 [H, W, 3].
         label: uint8 [H, W], 0..C-1 or 255.
-        other_image: uint8 [H, W, 3].
-        other_label: uint8 [H, W], 0..C-1 or 255.
+        other: returns the other pair, of the same shapes; asked only where something is pasted.
         config: the share of the pictures onto which something is pasted.
         seed: int32 [2]; decides whether it is. The same may be given to `augment`.
 
     Returns:
         uint8 [H, W, 3] and uint8 [H, W].
     """
-    if config.copy_paste == 0:
-        return image, label
     draw = tf.random.stateless_uniform([], tf.random.experimental.stateless_fold_in(seed, 1))
-    pasted = _objects_with_border(other_label) & (draw < config.copy_paste)
-    return tf.where(pasted[..., tf.newaxis], other_image, image), tf.where(pasted, other_label, label)
+    return tf.cond(draw < config.copy_paste, lambda: _paste(image, label, *other()), lambda: (image, label))
+
+
+@tf.function(jit_compile=True)
+def _paste(image: tf.Tensor, label: tf.Tensor, other_image: tf.Tensor, other_label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    own, others = (_pack([*tf.unstack(picture, axis=-1), ids]) for picture, ids in ((image, label), (other_image, other_label)))
+    return _unpack(tf.where(_objects_with_border(other_label), others, own))
 
 
 def _objects_with_border(label: tf.Tensor) -> tf.Tensor:
     """Returns bool [H, W]: what is an object in uint8 [H, W], or void within `_BORDER_PX` of one."""
     void = label == features.IGNORE_LABEL
     objects = ~void & (label != 0)
-    near = tf.cast(objects, tf.float32)[tf.newaxis, ..., tf.newaxis]
-    for window in ((2 * _BORDER_PX + 1, 1), (1, 2 * _BORDER_PX + 1)):
-        near = tf.nn.max_pool2d(near, window, strides=1, padding="SAME")
-    return objects | (void & (near[0, ..., 0] > 0))
+    near = objects
+    for axis in range(2):
+        near = functools.reduce(tf.logical_or, _shifted(near, axis))
+    return objects | (void & near)
+
+
+def _shifted(values: tf.Tensor, axis: int) -> list[tf.Tensor]:
+    """Returns bool [H, W] as it is and moved by 1.._BORDER_PX to either side along an axis; beyond the border is false."""
+    reach = [[0, 0], [0, 0]]
+    reach[axis] = [_BORDER_PX, _BORDER_PX]
+    padded = tf.pad(values, reach)
+    size = tf.shape(values)
+    return [tf.slice(padded, [by * (1 - axis), by * axis], size) for by in range(2 * _BORDER_PX + 1)]

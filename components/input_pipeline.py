@@ -155,8 +155,13 @@ def make_training_batches(
     def load(index: tf.Tensor, partner: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, label = _vary(*_read(store, index, config.transform), config, seeds)
         if config.augment.copy_paste:
-            other = _vary(*_read(store, partner, config.transform), config, seeds + 1)
-            image, label = augment.copy_paste(image, label, *other, config.augment, seeds + 2)
+            image, label = augment.copy_paste(
+                image,
+                label,
+                lambda: _vary(*_read(store, partner, config.transform), config, seeds + 1),
+                config.augment,
+                seeds + 2,
+            )
         return to_network(image, _without_margin(label, config.margin_px))
 
     drawn = tuple(config.of_host(values) for values in (plan.indices, plan.partners, plan.seeds))

@@ -407,11 +407,11 @@ def test_padding_has_the_mean_of_the_distorted_picture() -> None:
 PICTURE, OTHER = np.full((4, 4, 3), 10, np.uint8), np.full((4, 4, 3), 200, np.uint8)
 LABEL = np.array([[0, 0, 5, 5], [0, 0, 5, 5], [0, 0, 255, 5], [0, 0, 0, 0]], np.uint8)
 OTHER_LABEL = np.array([[0, 7, 7, 0], [0, 7, 255, 0], [0, 255, 0, 0], [0, 0, 0, 3]], np.uint8)
+PAIR, OTHER_PAIR = (tf.constant(PICTURE), tf.constant(LABEL)), (tf.constant(OTHER), tf.constant(OTHER_LABEL))
 
 
 def _paste(share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    pairs = [tf.constant(one) for one in (PICTURE, LABEL, OTHER, OTHER_LABEL)]
-    image, label = copy_paste(*pairs, AugmentConfig(copy_paste=share), _seed(seed))
+    image, label = copy_paste(*PAIR, lambda: OTHER_PAIR, AugmentConfig(copy_paste=share), _seed(seed))
     return image.numpy(), label.numpy()
 
 
@@ -425,9 +425,12 @@ def test_void_far_from_objects_is_not_pasted() -> None:
     far = np.full((1, 12), VOID, np.uint8)
     far[0, 2] = 1
     image, label = copy_paste(
-        np.zeros((1, 12, 3), np.uint8), np.zeros((1, 12), np.uint8), np.full((1, 12, 3), 9, np.uint8), far,
-        AugmentConfig(copy_paste=1.0), _seed(0),
-    )  # fmt: skip
+        tf.zeros((1, 12, 3), tf.uint8),
+        tf.zeros((1, 12), tf.uint8),
+        lambda: (tf.fill((1, 12, 3), tf.constant(9, tf.uint8)), tf.constant(far)),
+        AugmentConfig(copy_paste=1.0),
+        _seed(0),
+    )
     assert label.numpy()[0].tolist() == [VOID, VOID, 1, VOID, VOID, VOID, VOID, 0, 0, 0, 0, 0]
     assert image.numpy()[0, :, 0].tolist() == [9] * 7 + [0] * 5
 
@@ -448,9 +451,8 @@ def test_whether_it_is_pasted_does_not_hang_on_the_scale_of_the_same_seed() -> N
 
 def test_pasting_is_in_tf_data_what_it_is_eagerly() -> None:
     config = AugmentConfig(copy_paste=0.5)
-    pairs = [tf.constant(one) for one in (PICTURE, LABEL, OTHER, OTHER_LABEL)]
     mapped = tf.data.Dataset.range(20, output_type=tf.int32).map(
-        lambda n: copy_paste(*pairs, config, tf.stack([n, 0])), tf.data.AUTOTUNE
+        lambda n: copy_paste(*PAIR, lambda: OTHER_PAIR, config, tf.stack([n, 0])), tf.data.AUTOTUNE
     )
     for seed, (image, label) in enumerate(mapped):
         expected = _paste(0.5, seed)

@@ -249,7 +249,7 @@ def test_pasting_is_that_of_the_pipeline(torch: Any) -> None:
     chosen = torch.tensor([True, False])
     found_images, found_labels = pytorch_recipe.copy_paste(pixels[:2], ids[:2], pixels[2:], ids[2:], chosen)
     seed = tf.constant([0, 0])
-    expected = augment.copy_paste(*(images[0], labels[0], images[2], labels[2]), AugmentConfig(copy_paste=1.0), seed)
+    expected = augment.copy_paste(images[0], labels[0], lambda: (images[2], labels[2]), AugmentConfig(copy_paste=1.0), seed)
     np.testing.assert_array_equal(found_images[0].permute(1, 2, 0), expected[0])
     np.testing.assert_array_equal(found_labels[0], expected[1])
     assert 0 < np.mean(found_labels[0].numpy() != labels[0]) < 1
