@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 
-NAMES = ("generation", "inputs", "metric")
+NAMES = ("epoch", "generation", "inputs", "metric")
 
 
 def main() -> int:

@@ -19,13 +19,13 @@ BATCH = 16
 TRANSFORM = TransformConfig()
 
 
-def transformed(data: pathlib.Path) -> list[tuple[bytes, tf.Tensor, tf.Tensor]]:
+def transformed(data: pathlib.Path, config: TransformConfig = TRANSFORM) -> list[tuple[bytes, tf.Tensor, tf.Tensor]]:
     """Returns key, image uint8 [H, W, 3] and label uint8 [H, W] of the pairs of train, as Transform makes them."""
     return [
         (
             os.path.basename(pair.image).encode(),
-            preprocessing.load_image(tf.io.read_file(pair.image), TRANSFORM),
-            preprocessing.load_label(tf.io.read_file(pair.mask), TRANSFORM),
+            preprocessing.load_image(tf.io.read_file(pair.image), config),
+            preprocessing.load_label(tf.io.read_file(pair.mask), config),
         )
         for pair in voc.pairs(data, "train")
     ]
