@@ -8,23 +8,47 @@ outline, as in the authors' code. Void counts nowhere.
 import math
 
 import numpy as np
-import scipy.ndimage
 
 from components import features
 
 BAND_SHARE = 0.02
 
 
-def band(mask: np.ndarray, distance_px: int) -> np.ndarray:
-    """Returns the part of a mask, bool [H, W], at most so far (chessboard distance) from what it is not; [H, W] too."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    found = np.zeros_like(mask)
-    if rows.size:
-        box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        # What surrounds the box is not mask, within the picture or beyond its edge.
-        distance = scipy.ndimage.distance_transform_cdt(np.pad(mask[box], 1), metric="chessboard")[1:-1, 1:-1]
-        found[box] = mask[box] & (distance <= distance_px)
-    return found
+def outlines(ids: np.ndarray, distance_px: int) -> np.ndarray:
+    """Returns where a mask is at most so far (chessboard distance) from another id or from beyond the picture.
+
+    Args:
+        ids: integers [H, W].
+        distance_px: at least 1.
+
+    Returns:
+        bool [H, W]: the bands of all its classes, of which no two overlap.
+    """
+    by_row, by_column = np.zeros(ids.shape, bool), np.zeros(ids.shape, bool)
+    by_row[[0, -1]] = True
+    by_column[:, [0, -1]] = True
+    changes = ids[1:] != ids[:-1]
+    by_row[1:] |= changes
+    by_row[:-1] |= changes
+    changes = ids[:, 1:] != ids[:, :-1]
+    by_column[:, 1:] |= changes
+    by_column[:, :-1] |= changes
+    # Any two ids in a window of three by three differ where two neighbours in a row or a column do; wider windows follow.
+    found = _spread(by_row, 1, axis=1) | _spread(by_column, 1, axis=0)
+    return _spread(_spread(found, distance_px - 1, axis=0), distance_px - 1, axis=1)
+
+
+def _spread(found: np.ndarray, reach: int, axis: int) -> np.ndarray:
+    """Returns where something was found at most so far along an axis, bool [H, W]; each step doubles how far it sees."""
+    margin = [(0, 0), (0, 0)]
+    margin[axis] = (reach, reach)
+    lines = np.moveaxis(np.pad(found, margin), axis, 0)
+    seen, wanted = 1, 2 * reach + 1
+    while seen < wanted:
+        step = min(seen, wanted - seen)
+        lines = lines[:-step] | lines[step:]
+        seen += step
+    return np.moveaxis(lines, 0, axis)
 
 
 def boundary_counts(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
@@ -40,11 +64,12 @@ def boundary_counts(truth: np.ndarray, prediction: np.ndarray, num_classes: int)
     """
     distance_px = max(1, round(BAND_SHARE * math.hypot(*truth.shape)))
     counted = truth != features.IGNORE_LABEL
-    counts = np.zeros((2, num_classes), np.int64)
-    for label in np.flatnonzero(np.bincount(np.concatenate([truth[counted], prediction.ravel()]), minlength=num_classes)):
-        ours, theirs = (band(mask == label, distance_px) & counted for mask in (truth, prediction))
-        counts[:, label] = np.count_nonzero(ours & theirs), np.count_nonzero(ours | theirs)
-    return counts
+    ours, theirs = (outlines(ids, distance_px) & counted for ids in (truth, prediction))
+    both = ours & theirs & (truth == prediction)
+    in_truth, in_prediction, in_both = (
+        np.bincount(ids[chosen], minlength=num_classes) for ids, chosen in ((truth, ours), (prediction, theirs), (truth, both))
+    )
+    return np.stack([in_both, in_truth + in_prediction - in_both])
 
 
 def boundary_iou(counts: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from components.boundary import band, boundary_counts, boundary_iou
+from components.boundary import boundary_counts, boundary_iou, outlines
 
 V = 255
 
@@ -14,20 +14,19 @@ def test_band_is_the_rim_of_a_mask_and_the_pictures_edge_is_rim() -> None:
     mask[1:6, 2:9] = True  # Touches the right edge.
     rim = mask.copy()
     rim[2:5, 3:8] = False
-    assert (band(mask, 1) == rim).all()
+    assert (outlines(mask, 1) & mask == rim).all()
     inner = mask.copy()
     inner[3:4, 4:7] = False
-    assert (band(mask, 2) == inner).all()
-    assert (band(mask, 9) == mask).all()
-    assert not band(np.zeros((3, 4), bool), 2).any()
+    assert (outlines(mask, 2) & mask == inner).all()
+    assert outlines(mask, 9).all()
 
 
-@pytest.mark.parametrize("distance_px", [1, 2, 5])
+@pytest.mark.parametrize("distance_px", [1, 2, 5, 7])
 def test_band_is_what_erosion_takes_away(distance_px: int) -> None:
     mask = scipy.ndimage.zoom(np.random.default_rng(3).random((9, 12)), 4, order=1) > 0.3
     square = np.ones((3, 3), bool)
     eroded = scipy.ndimage.binary_erosion(mask, square, iterations=distance_px, border_value=0)
-    assert (band(mask, distance_px) == (mask & ~eroded)).all()
+    assert (outlines(mask, distance_px) & mask == (mask & ~eroded)).all()
     assert 0 < eroded.sum() < mask.sum()
 
 
