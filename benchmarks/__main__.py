@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 
-NAMES = ("epoch", "generation", "inputs", "metric")
+NAMES = ("epoch", "evaluation", "generation", "inputs", "metric", "prediction")
 
 
 def main() -> int:
