@@ -60,7 +60,7 @@ class Ours:
             train=TRAIN,
             serving=ServingConfig(),
             class_names=features.VOC_CLASSES,
-            palette=features.VOC_PALETTE,
+            palette=features.voc_palette()[:CLASSES],
         )
         keras.utils.set_random_seed(0)
         self._loop = trainer.make_loop(config, store, Hosts(strategy=hosts.local_strategy()))
@@ -83,7 +83,7 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
             mine, theirs = Ours(name, store), bare(name)
             ways = [
                 Way("the Trainer's loop", mine.train, len(store)),
-                Way("model.fit in memory", lambda: theirs.fit(images, labels, BATCH, verbose=0), len(store)),
+                Way("model.fit in memory", lambda theirs=theirs: theirs.fit(images, labels, BATCH, verbose=0), len(store)),
             ]
             found = measure(ways, turns)
             rows.append(

@@ -53,7 +53,7 @@ def bare(pairs: list[Pair], folder: str) -> None:
 
 def by_colors(pairs: list[Pair], folder: str) -> None:
     """Turns each mask's colours into ids with one comparison a class, in TensorFlow, as published conversions do."""
-    palette = tf.constant([*features.VOC_PALETTE, (224, 224, 192)], tf.uint8)
+    palette = tf.constant([*features.voc_palette()[:21], (224, 224, 192)], tf.uint8)
     with tf.io.TFRecordWriter(f"{folder}/colors.gz", "GZIP") as writer:
         for pair in pairs:
             image, mask = (tf.io.read_file(path) for path in (pair.image, pair.mask))

@@ -23,11 +23,11 @@ def transformed(data: pathlib.Path, config: TransformConfig = TRANSFORM) -> list
     """Returns key, image uint8 [H, W, 3] and label uint8 [H, W] of the pairs of train, as Transform makes them."""
     return [
         (
-            os.path.basename(pair.image).encode(),
-            preprocessing.load_image(tf.io.read_file(pair.image), config),
-            preprocessing.load_label(tf.io.read_file(pair.mask), config),
+            example[features.FILENAME].encode(),
+            preprocessing.load_image(example[features.IMAGE], config),
+            preprocessing.load_label(example[features.LABEL], config),
         )
-        for pair in voc.pairs(data, "train")
+        for example in voc.examples(data, "train")
     ]
 
 

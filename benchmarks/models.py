@@ -27,5 +27,5 @@ def export(folder: pathlib.Path) -> keras.Model:
     keras.utils.set_random_seed(0)
     model = registry.build(chosen.model, len(CLASSES), chosen.transform.height_px, chosen.transform.width_px)
     whole = registry.for_whole_pictures(model, chosen.model)
-    serving.save(whole, str(folder), chosen.transform, ServingConfig(), CLASSES, features.VOC_PALETTE)
+    serving.save(whole, str(folder), chosen.transform, ServingConfig(), CLASSES, features.voc_palette()[: len(CLASSES)])
     return model

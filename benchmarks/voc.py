@@ -4,6 +4,10 @@ import os
 import pathlib
 import shutil
 
+from collections.abc import Iterator
+from typing import Any
+
+from components.datasets import examples as encoding
 from components.datasets import layout, registry
 from components.datasets.layout import Pair
 
@@ -13,6 +17,13 @@ SPEC = registry.built_in("voc2007")
 def pairs(data: pathlib.Path, split: str) -> list[Pair]:
     """Returns a split's listed pairs; `data` holds VOCdevkit/VOC2007."""
     return layout.list_pairs(str(data), SPEC)[split]
+
+
+def examples(data: pathlib.Path, split: str) -> Iterator[dict[str, Any]]:
+    """Yields a split's examples, as the builder encodes them."""
+    for pair in pairs(data, split):
+        picture, mask = encoding.read_pair(pair, SPEC)
+        yield encoding.encode_example(pair, picture, mask.ids)
 
 
 def multiply(data: pathlib.Path, target: pathlib.Path, times: int) -> int:
