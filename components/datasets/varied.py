@@ -60,6 +60,9 @@ def vary_once(sample: Sample, other: Sample, config: AugmentConfig, seed: tuple[
     with tf.device("CPU"):
         varied = augment(tf.constant(sample.image), tf.constant(sample.ids), config, tf.constant(seed, tf.int32))
         of_other = tf.random.experimental.stateless_fold_in(tf.constant(seed, tf.int32), 2)
-        pasted = augment(tf.constant(other.image), tf.constant(other.ids), config, of_other)
-        image, ids = copy_paste(*varied, *pasted, config, tf.constant(seed, tf.int32))
+
+        def vary_other() -> tuple[tf.Tensor, tf.Tensor]:
+            return augment(tf.constant(other.image), tf.constant(other.ids), config, of_other)
+
+        image, ids = copy_paste(*varied, vary_other, config, tf.constant(seed, tf.int32))
     return Sample(title, image.numpy(), ids.numpy())
