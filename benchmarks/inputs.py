@@ -81,7 +81,7 @@ def consume(batches: tf.data.Dataset) -> None:
 def ours(store: RecordStore, augment: AugmentConfig) -> Callable[[], None]:
     """Returns what makes one epoch's batches."""
     config = InputConfig(transform=TRANSFORM, augment=augment, batch_size=BATCH)
-    return lambda: consume(input_pipeline.make_training_batches(store, config, seed=0, epoch=0))
+    return lambda: consume(input_pipeline.TrainingBatches(store, config, seed=0).of_epoch(0))
 
 
 def run(data: pathlib.Path, turns: int) -> list[Row]:

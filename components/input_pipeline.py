@@ -136,23 +136,45 @@ def to_network(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     return preprocessing.scale_image(image), tf.cast(label, tf.int32)
 
 
-def make_training_batches(
-    store: RecordStore, config: InputConfig, seed: int, epoch: int, weights: np.ndarray | None = None
-) -> tf.data.Dataset:
-    """Returns an epoch's batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]).
-
-    Where several devices share a batch, there is one for each device of this host, in turn, with what that device gets.
+class TrainingBatches:
+    """The training's batches, one epoch after another; what makes them is traced once, and an epoch brings its plan.
 
     Args:
         store: the records.
         config: form and variation.
         seed: of the training.
-        epoch: from 0.
         weights: float [N], see `plan_epoch`.
     """
-    plan = plan_epoch(len(store), config.filled_size, seed, epoch, weights)
 
-    def load(index: tf.Tensor, partner: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def __init__(self, store: RecordStore, config: InputConfig, seed: int, weights: np.ndarray | None = None) -> None:
+        """Traces."""
+        self._store, self._config, self._seed, self._weights = store, config, seed, weights
+        self._drawn: tuple[np.ndarray, ...] = ()
+        examples = tf.data.Dataset.range(1).flat_map(self._draw).map(self._load, tf.data.AUTOTUNE, deterministic=True)
+        shares = steps_per_epoch(len(store), config.filled_size) * config.devices // config.hosts
+        batches = examples.batch(config.share_size).apply(tf.data.experimental.assert_cardinality(shares))
+        self._batches = untuned(batches.prefetch(tf.data.AUTOTUNE))
+
+    def of_epoch(self, epoch: int) -> tf.data.Dataset:
+        """Returns an epoch's batches of (image float32 [B, H, W, 3] in [0, 1], label int32 [B, H, W]).
+
+        Where several devices share a batch, there is one for each device of this host, in turn, with what that device gets.
+
+        Args:
+            epoch: from 0. An iteration over another epoch's batches must have ended.
+        """
+        plan = plan_epoch(len(self._store), self._config.filled_size, self._seed, epoch, self._weights)
+        self._drawn = tuple(self._config.of_host(values) for values in (plan.indices, plan.partners, plan.seeds))
+        return self._batches
+
+    def _draw(self, _: tf.Tensor) -> tf.data.Dataset:
+        """Returns this epoch's part of the plan: asked for anew at the beginning of each iteration."""
+        index, partner, seeds = tf.numpy_function(lambda: self._drawn, [], (tf.int64, tf.int64, tf.int32))
+        index, partner = (tf.ensure_shape(values, [None]) for values in (index, partner))
+        return tf.data.Dataset.from_tensor_slices((index, partner, tf.ensure_shape(seeds, [None, 2])))
+
+    def _load(self, index: tf.Tensor, partner: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        store, config = self._store, self._config
         image, label = _vary(*_read(store, index, config.transform), config, seeds)
         if config.augment.copy_paste:
             image, label = augment.copy_paste(
@@ -163,10 +185,6 @@ def make_training_batches(
                 seeds + 2,
             )
         return to_network(image, _without_margin(label, config.margin_px))
-
-    drawn = tuple(config.of_host(values) for values in (plan.indices, plan.partners, plan.seeds))
-    examples = tf.data.Dataset.from_tensor_slices(drawn).map(load, tf.data.AUTOTUNE, deterministic=True)
-    return untuned(examples.batch(config.share_size).prefetch(tf.data.AUTOTUNE))
 
 
 def make_validation_batches(store: RecordStore, config: InputConfig) -> tf.data.Dataset:

@@ -261,7 +261,8 @@ class Training:
         self._team = team or Hosts(strategy=hosts.local_strategy())
         self.loop = make_loop(config, train, self._team, start)
         self._input = input_config(config, self._team)
-        self._weights = input_pipeline.balanced_weights(train.pixels) if config.train.balance_classes else None
+        weights = input_pipeline.balanced_weights(train.pixels) if config.train.balance_classes else None
+        self._batches = input_pipeline.TrainingBatches(train, self._input, config.train.seed, weights)
         self.state = self._load() or TrainingState(dropout=config.model.dropout)
         self._whole = registry.for_whole_pictures(self.loop.model, config.model)
         self._detail = ""
@@ -325,14 +326,13 @@ class Training:
             self.loop.retrace()
         first_device = self._team.index * self.loop.devices // self._team.count
         dropout.reseed(self.loop.model, config.seed, epoch, self._team.strategy, first_device)
-        batches = input_pipeline.make_training_batches(self._train, self._input, config.seed, epoch, self._weights)
         steps = input_pipeline.steps_per_epoch(len(self._train), self._input.filled_size)
 
         def on_step(step: int, loss: float) -> None:
             self._check(loss, "loss", f"epoch {epoch + 1}, step {step + 1}")
             self._report(epoch * steps + step + 1, steps, f"epoch {epoch + 1}/{config.epochs}", self._detail)
 
-        return self.loop.train(batches, on_step)
+        return self.loop.train(self._batches.of_epoch(epoch), on_step)
 
     def _report(self, done: int, steps: int, *details: str) -> None:
         """Counts the steps of all epochs, of which each has as many; says so once in a while."""

@@ -80,7 +80,7 @@ def test_validation_takes_each_record_once_as_it_is_in_the_order_of_the_keys(sto
 
 def test_shapes_are_known_before_the_first_batch(store: RecordStore) -> None:
     for dataset in (
-        input_pipeline.make_training_batches(store, _config(4), seed=0, epoch=0),
+        input_pipeline.TrainingBatches(store, _config(4), seed=0).of_epoch(0),
         input_pipeline.make_validation_batches(store, _config(4)),
     ):
         images, labels = dataset.element_spec
@@ -90,7 +90,7 @@ def test_shapes_are_known_before_the_first_batch(store: RecordStore) -> None:
 
 @pytest.mark.parametrize(("batch_size", "batches"), [(1, 23), (9, 3), (23, 1), (50, 1)])
 def test_training_batches_are_whole_and_hold_every_record(store: RecordStore, batch_size: int, batches: int) -> None:
-    dataset = input_pipeline.make_training_batches(store, _config(batch_size), seed=1, epoch=0)
+    dataset = input_pipeline.TrainingBatches(store, _config(batch_size), seed=1).of_epoch(0)
     assert int(dataset.cardinality()) == batches == input_pipeline.steps_per_epoch(23, batch_size)
     assert [len(images) for images, _ in dataset] == [batch_size] * batches
     assert set(_numbers(dataset)) == set(range(23))
@@ -122,21 +122,21 @@ def test_pictures_of_one_epoch_are_varied_by_seeds_of_their_own() -> None:
 
 def test_batches_of_an_epoch_can_be_made_again(store: RecordStore) -> None:
     config = _config(4, augment=AugmentConfig(flip=True, brightness=0.3, copy_paste=0.5))
-    one, two = (list(input_pipeline.make_training_batches(store, config, seed=3, epoch=5)) for _ in range(2))
+    one, two = (list(input_pipeline.TrainingBatches(store, config, seed=3).of_epoch(5)) for _ in range(2))
     for (images, labels), (images_again, labels_again) in zip(one, two, strict=True):
         assert np.array_equal(images, images_again)
         assert np.array_equal(labels, labels_again)
 
 
 def test_label_stays_with_its_image_when_shuffled(store: RecordStore) -> None:
-    for images, labels in input_pipeline.make_training_batches(store, _config(4), seed=3, epoch=0):
+    for images, labels in input_pipeline.TrainingBatches(store, _config(4), seed=3).of_epoch(0):
         for image, label in zip(images.numpy(), labels.numpy(), strict=True):
             assert label[1, 0] == round(float(image[0, 0, 0]) * 255) % 21
 
 
 def test_crop_is_the_size_that_is_trained(store: RecordStore) -> None:
     config = _config(4, augment=AugmentConfig(crop_height_px=4, crop_width_px=2))
-    images, labels = next(iter(input_pipeline.make_training_batches(store, config, seed=0, epoch=0)))
+    images, labels = next(iter(input_pipeline.TrainingBatches(store, config, seed=0).of_epoch(0)))
     assert images.shape == (4, 4, 2, 3) and labels.shape == (4, 4, 2)
     # Two rows of the record's, of which the crop has two of its three columns, and void around them.
     assert ((labels.numpy() == 255).sum(axis=(1, 2)) >= 4).all()
@@ -149,7 +149,7 @@ def test_margin_shows_the_network_more_than_it_labels(tmp_path: pathlib.Path) ->
     expected = np.pad(image[..., 0], 4, "reflect")
     with open_store([path], 21) as store:
         for dataset in (
-            input_pipeline.make_training_batches(store, _config(1, margin_px=4), seed=0, epoch=0),
+            input_pipeline.TrainingBatches(store, _config(1, margin_px=4), seed=0).of_epoch(0),
             input_pipeline.make_validation_batches(store, _config(1, margin_px=4)),
         ):
             images, labels = next(iter(dataset))
@@ -204,7 +204,7 @@ def test_hosts_share_a_batch_as_devices_of_one_host_do(store: RecordStore, hosts
     def shares(**division: int) -> list[list[list[int]]]:
         config = _config(5, augment=AugmentConfig(flip=True), **division)
         batches = (
-            input_pipeline.make_training_batches(store, config, seed=0, epoch=0)
+            input_pipeline.TrainingBatches(store, config, seed=0).of_epoch(0)
             if training
             else input_pipeline.make_validation_batches(store, config)
         )
@@ -222,7 +222,7 @@ def test_hosts_share_a_batch_as_devices_of_one_host_do(store: RecordStore, hosts
 
 def test_no_autotuner_keeps_an_epoch_from_ending(store: RecordStore) -> None:
     for batches in (
-        input_pipeline.make_training_batches(store, _config(4), 0, 0),
+        input_pipeline.TrainingBatches(store, _config(4), seed=0).of_epoch(0),
         input_pipeline.make_validation_batches(store, _config(4)),
     ):
         assert batches.options().autotune.enabled is False

@@ -257,7 +257,7 @@ def test_batch_statistics_are_averaged_with_the_weights(tmp_path: pathlib.Path, 
     seen: list[np.ndarray] = []
     with _training(tmp_path, records, config) as training:
         mean = next(weight for weight in training.loop.model.non_trainable_weights if "moving_mean" in weight.path)
-        batches = input_pipeline.make_training_batches(training._train, training._input, 0, 0)
+        batches = input_pipeline.TrainingBatches(training._train, training._input, seed=0).of_epoch(0)
         training.loop.train(batches, lambda step, loss: seen.append(np.array(mean)))
         with training.loop.averaged():
             averaged = np.array(mean)
