@@ -1,7 +1,7 @@
 """An epoch of training: the Trainer's loop, fed from its store, beside bare Keras on arrays in memory.
 
-The reference is `model.fit`, and, since the end of its epochs often waits for tf.data's autotuner (see components/untuned.py), a
-loop of `train_on_batch`, too.
+The reference is `model.fit`, and, since the end of its epochs often waits for tf.data's autotuner (see components/untuned.py),
+a loop of `train_on_batch`, too.
 """
 
 import pathlib
