@@ -29,7 +29,7 @@ from pipeline_config import ServingConfig, TransformConfig, preset
 ROOT = pathlib.Path(cli.__file__).parents[1]
 COMMANDS = (
     *("run", "retrain", "prune", "compile", "submit", "schedule", "config", "runs"),
-    *("report", "model", "models", "predict", "serve"),
+    *("report", "model", "models", "predict", "serve", "bench"),
 )
 
 
