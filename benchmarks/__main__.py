@@ -6,7 +6,6 @@ Nothing heavy is imported before a benchmark runs, so that `--help` answers at o
 import argparse
 import importlib
 import json
-import os
 import pathlib
 import sys
 import traceback
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from components.errors import VocsegError
+from pipeline import quiet
 from pipeline.locations import check_writable
 
 NAMES = {
@@ -38,22 +38,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     _check(arguments, parser)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet.quiet_tfx()
     rows: list[Any] = []
     failed: dict[str, str] = {}
-    try:
-        for name in arguments.names or NAMES:
-            print(f"{name} ...", file=sys.stderr, flush=True)
-            try:
-                rows += importlib.import_module(f"benchmarks.{name}").run(arguments.data, arguments.turns)
-            except Exception as error:  # The others are worth having.
-                failed[name] = _tell(name, error, arguments.debug)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    finally:
-        _finish(rows, failed, arguments.output)
-    return 1 if failed else 0
+    for name in arguments.names or NAMES:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        try:
+            rows += importlib.import_module(f"benchmarks.{name}").run(arguments.data, arguments.turns)
+        except Exception as error:  # The others are worth having.
+            failed[name] = _tell(name, error, arguments.debug)
+        except KeyboardInterrupt:
+            failed[name] = "interrupted"
+            print(failed[name], file=sys.stderr)
+            break
+    _finish(rows, failed, arguments.output)
+    return 130 if "interrupted" in failed.values() else int(bool(failed))
 
 
 def _parser() -> argparse.ArgumentParser:

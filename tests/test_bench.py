@@ -33,6 +33,7 @@ def data(tmp_path: pathlib.Path) -> pathlib.Path:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, data: pathlib.Path) -> Callable[..., int]:
     """Runs benchmarks by what they do."""
+    monkeypatch.setattr(benchmarks.quiet, "quiet_tfx", lambda: None)  # It is for the rest of a process.
 
     def run(*arguments: str, **ways: Callable[[], list[Row]]) -> int:
         monkeypatch.setattr(benchmarks, "NAMES", dict.fromkeys(ways, "is made up"))
@@ -131,9 +132,12 @@ def test_benchmark_that_fails_makes_the_status_1_and_leaves_the_others_their_res
 
 
 def test_interrupt_is_status_130_and_keeps_what_has_been_measured(
-    run: Callable[..., int], capsys: pytest.CaptureFixture
+    run: Callable[..., int], capsys: pytest.CaptureFixture, tmp_path: pathlib.Path
 ) -> None:
-    assert run(first=_row, long=_interrupt, last=_row) == 130
+    output = tmp_path / "result.json"
+    assert run("--output", str(output), first=_row, long=_interrupt, last=_row) == 130
     captured = capsys.readouterr()
+    result = json.loads(output.read_text())
+    assert (len(result["rows"]), result["failed"]) == (1, {"long": "interrupted"})
     assert captured.out.count("| made up |") == 1
     assert "interrupted" in captured.err and "Traceback" not in captured.err

@@ -1,5 +1,6 @@
 """What training steps take, and how much of that is waiting for batches."""
 
+import contextlib
 import pathlib
 from collections.abc import Iterator
 
@@ -114,15 +115,19 @@ def test_recording_ends_where_a_step_fails(tmp_path: pathlib.Path) -> None:
     assert profiling.watched([], lambda: 0) == []
 
 
-def test_training_loop_tells_the_compiled_step_from_the_others_and_leaves_a_profile(tmp_path: pathlib.Path) -> None:
+def _loop() -> tuple[TrainingLoop, tf.data.Dataset]:
+    """Returns a small network, and four batches."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((2, 3, 2))
     model = keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs))
-    loop = TrainingLoop(
-        model, losses.make_loss(TrainConfig()), optimizer.make_optimizer(TrainConfig(), 4), tf.distribute.get_strategy(), 0
-    )
-    images, labels = np.zeros((4, 1, 2, 3, 2), np.float32), np.zeros((4, 1, 2, 3), np.int32)
-    batches = tf.data.Dataset.from_tensor_slices((images, labels))
+    rule = optimizer.make_optimizer(TrainConfig(), 4)
+    loop = TrainingLoop(model, losses.make_loss(TrainConfig()), rule, tf.distribute.get_strategy(), 0)
+    images = np.random.default_rng(0).normal(size=(4, 1, 2, 3, 2)).astype(np.float32)
+    return loop, tf.data.Dataset.from_tensor_slices((images, np.ones((4, 1, 2, 3), np.int32)))
+
+
+def test_training_loop_tells_the_compiled_step_from_the_others_and_leaves_a_profile(tmp_path: pathlib.Path) -> None:
+    loop, batches = _loop()
     seen: list[int] = []
     with profiling.profiled(str(tmp_path)) as times:
         loop.train(batches, lambda step, loss: seen.append(step))
@@ -135,3 +140,14 @@ def test_training_loop_tells_the_compiled_step_from_the_others_and_leaves_a_prof
     assert 0 < times.input_share < 1
     [profile] = _profiles(tmp_path)
     assert b"train" in profile.read_bytes()
+
+
+def test_training_that_is_watched_has_the_same_weights(tmp_path: pathlib.Path) -> None:
+    found = []
+    for watch in (contextlib.nullcontext(), profiling.profiled(str(tmp_path))):
+        loop, batches = _loop()
+        with watch:
+            loop.train(batches, lambda step, loss: None)
+        found.append(loop.arrays())
+    for plain, watched in zip(*found, strict=True):
+        np.testing.assert_array_equal(watched, plain)
