@@ -2,7 +2,7 @@
 # with, so that a target installs only after a lock or pyproject.toml changed.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: another-lock help install run test soak lint format lock clean
+.PHONY: another-lock help install run test soak bench lint format lock clean
 # Byte-compile even where the shell forbids it: without .pyc files, TFX takes three times as long to import.
 unexport PYTHONDONTWRITEBYTECODE
 # Trust whom the system trusts, as git and curl do: without this, uv fails behind a proxy that has a certificate of its own.
@@ -32,6 +32,9 @@ test: $(VENV)/.installed-dev  ## run the tests; ARGS="-k name" selects some
 
 soak: $(VENV)/.installed-dev  ## run the long tests (kills, fuzz, load, full-width models)
 	$(PYTHON) -m pytest -m soak --timeout=3600 $(ARGS)
+
+bench: $(VENV)/.installed  ## time it beside plain code; ARGS="NAME ... --data DIR", DIR with VOCdevkit/VOC2007 (ARGS=--help lists)
+	$(VENV)/bin/vocseg bench $(ARGS)
 
 lint: $(VENV)/.installed-dev  ## check style, format and types
 	$(PYTHON) -m ruff check .

@@ -9,8 +9,11 @@ import pathlib
 from collections.abc import Iterator
 
 _FIRST_PARTY = "components"
-_NEUTRAL = ("components.errors", "components.progress", "components.datasets.registry", "components.models.names")
-"""Modules that change no result: messages, and tables that find a module, which a step names itself."""
+_NEUTRAL = (
+    *("components.errors", "components.progress", "components.profiling"),
+    *("components.datasets.registry", "components.models.names"),
+)
+"""Modules that change no result: messages, clocks, and tables that find a module, which a step names itself."""
 
 _LIBRARIES = {
     "PIL": ("pillow",),

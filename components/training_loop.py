@@ -1,13 +1,13 @@
 """One epoch of training or validation, on one device or on several, of one host or of several."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from components import features, iou_tensorflow
+from components import features, iou_tensorflow, profiling
 from components.losses import Loss
 from components.optimizer import averaged, old_share
 
@@ -110,7 +110,8 @@ class TrainingLoop:
                 shares of this host's devices, in turn.
             on_step: called after each, with its number from 0 and its loss; what it raises ends the epoch.
         """
-        measured = self._measure(self._train_step, batches, on_step)
+        watched = profiling.watched(self._distribute(batches), self._train_step.experimental_get_tracing_count)
+        measured = self._measure(self._train_step, watched, on_step)
         if self.devices > 1:
             for now, mean in zip(self.model.non_trainable_weights, self._mean_statistics(), strict=True):
                 now.assign(mean)
@@ -118,11 +119,14 @@ class TrainingLoop:
 
     def validate(self, batches: tf.data.Dataset, on_step: Callable[[int, float], None]) -> Measured:
         """Measures without learning; arguments as of `train`."""
-        return self._measure(self._validation_step, batches, on_step)
+        return self._measure(self._validation_step, self._distribute(batches), on_step)
 
-    def _measure(self, step: Callable, batches: tf.data.Dataset, on_step: Callable[[int, float], None]) -> Measured:
+    def _distribute(self, batches: tf.data.Dataset) -> Iterable:
+        return self._strategy.distribute_datasets_from_function(lambda context: batches)
+
+    def _measure(self, step: Callable, batches: Iterable, on_step: Callable[[int, float], None]) -> Measured:
         weighted, total = 0.0, np.zeros((self.model.output_shape[-1],) * 2, np.int64)
-        for number, (images, labels) in enumerate(self._strategy.distribute_datasets_from_function(lambda context: batches)):
+        for number, (images, labels) in enumerate(batches):
             loss, matrix = (result.numpy() for result in step(images, labels))
             weighted += float(loss) * matrix.sum()
             total = total + matrix

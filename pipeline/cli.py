@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pipeline_config
 from components.errors import VocsegError
-from pipeline import cli_data, cli_models, cli_runs, cli_vertex
+from pipeline import cli_bench, cli_data, cli_models, cli_runs, cli_vertex
 
 _INTERRUPTED = 130
 
@@ -70,6 +70,6 @@ def _parser() -> argparse.ArgumentParser:
         prog="vocseg", description="From VOC-style masks to a segmentation model that has earned its place."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for subject in (cli_runs, cli_vertex, cli_data, cli_models):
+    for subject in (cli_runs, cli_vertex, cli_data, cli_models, cli_bench):
         subject.add_commands(commands)
     return parser

@@ -72,6 +72,9 @@ def _add_run_arguments(run: argparse.ArgumentParser) -> None:
     run.add_argument("--span", metavar="SPAN", help="short for --set data.span=SPAN: newest (default), last:N, A-B or A")
     run.add_argument("--verify", action="store_true", help="read all data again instead of trusting size and time stamp")
     run.add_argument("--summary", metavar="FILE", help="write what happened as JSON")
+    run.add_argument(
+        "--profile", action="store_true", help="show where the time went: components, Beam's stages, waiting for pictures"
+    )
     run.add_argument("--metadata", metavar="ADDRESS", default="", help="a shared store: mysql://USER@HOST:PORT/DATABASE")
     _add_runner_arguments(run)
     cli_options.add_root(run)
@@ -111,6 +114,7 @@ def _request(arguments: argparse.Namespace, wait_s: float = 0) -> Request:
         metadata=arguments.metadata,
         runner=arguments.runner,
         beam=tuple(arguments.beam),
+        profile=arguments.profile,
         wait_s=wait_s,
     )
 

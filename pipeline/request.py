@@ -28,6 +28,7 @@ class Request:
         metadata: address of a metadata server; empty: a file on this machine.
         runner: where Beam's work is done, one of `RUNNERS`.
         beam: other options of Beam's, each NAME=VALUE or a switch's NAME.
+        profile: finds out where the time goes; changes nothing of what is done or cached.
         wait_s: for how long to wait for another run in the root to end, in seconds.
     """
 
@@ -39,6 +40,7 @@ class Request:
     metadata: str = ""
     runner: str = "local"
     beam: tuple[str, ...] = ()
+    profile: bool = False
     wait_s: float = 0
 
 
@@ -48,6 +50,8 @@ def check(request: Request, config: PipelineConfig) -> None:
     Raises:
         VocsegError: see there.
     """
+    if request.profile:
+        _check_profile(request.runner)
     if request.runner == "dataflow":
         cloud.check(config, request.root, request.data)
     if request.metadata:
@@ -57,6 +61,16 @@ def check(request: Request, config: PipelineConfig) -> None:
         raise VocsegError(f"--spec needs --data: the preset {config.preset} has its own embedded data.")
     if request.data is not None and not files.is_remote(request.data) and not spans.has_span(request.data):
         check_folder(request.data)
+
+
+def _check_profile(runner: str) -> None:
+    if runner == "local":
+        return
+    where = "Dataflow's console shows" if runner == "dataflow" else "the job server's own page, if it has one, shows"
+    raise VocsegError(
+        f"--profile times what is done on this machine, and --runner {runner} has Beam's work done elsewhere: {where} what its "
+        "stages take. Leave out one of the two; the table of a run's steps has the time a component in either case."
+    )
 
 
 def make_folders(request: Request) -> None:

@@ -11,6 +11,7 @@ from components.datasets.files import is_remote
 from pipeline import console, dataflow_jobs, full_disk, locks, metadata_server, runs
 from pipeline.findings import fill_in
 from pipeline.locations import Locations, write_file
+from pipeline.profile import PROFILE_FOLDER, Profile
 from pipeline.request import Request, check, locations_of, make_folders
 from pipeline.run_graph import again, beam_args_of, run_graph
 from pipeline_config import PipelineConfig, to_json
@@ -61,6 +62,7 @@ def _run_recorded(
     summary.metadata_run = metadata_server.run_name(summary.run, locations.metadata_server, locations.here)
     runs.write(summary, folder / runs.SUMMARY_FILE)  # A kill must not hide where its metadata is.
     (folder / runs.CONFIG_FILE).write_text(to_json(config) + "\n")
+    profile = Profile(folder / PROFILE_FOLDER) if request.profile else None
     started = time.monotonic()
     told = dataflow_jobs.told_of(request.runner, config.cloud, locations.pipeline_name, summary.run)
     with told, console.output_to(folder / runs.LOG_FILE) as stream:
@@ -69,7 +71,7 @@ def _run_recorded(
         try:
             if request.verify and not is_remote(locations.digests):
                 pathlib.Path(locations.digests).unlink(missing_ok=True)
-            steps = run_graph(config, locations, summary, view, request.runner, beam_args)
+            steps = run_graph(config, locations, summary, view, request.runner, beam_args, profile)
             again(functools.partial(fill_in, summary, locations, steps), "results", summary.run, view)
             summary.status = "succeeded"
         except BaseException as error:
@@ -84,6 +86,9 @@ def _run_recorded(
             with contextlib.suppress(OSError) if summary.error else contextlib.nullcontext():
                 _write(summary, folder, request.summary)
         _report(summary, folder, view)
+        if profile:
+            profile.write(summary)
+            profile.show(view.console, summary)
         _write(summary, folder, request.summary)
         console.show_result(view.console, summary)
     return summary

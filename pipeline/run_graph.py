@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ml_metadata.proto import metadata_store_pb2
 
     from components.datasets.spec import DatasetSpec
+    from pipeline.profile import Profile
     from pipeline.runners import Step
 
 _Result = TypeVar("_Result")
@@ -61,6 +62,7 @@ def run_graph(
     view: console.RunView,
     runner: str = "local",
     beam_args: Sequence[str] = (),
+    profile: "Profile | None" = None,
 ) -> "dict[str, Step]":
     """Runs the steps, and notes each in the summary as it ends.
 
@@ -71,6 +73,7 @@ def run_graph(
         view: is shown what happens.
         runner: where Beam's work is done.
         beam_args: other options of Beam's.
+        profile: notes where the time goes; None: nobody wants to know.
 
     Returns:
         The steps by name.
@@ -79,6 +82,8 @@ def run_graph(
         Exception: whatever a component raised.
     """
     view.start("importing TensorFlow and TFX")
+    from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperator
+
     from components import training_state
     from pipeline import graph, root_mark, runners, targets  # Takes seconds, and prints: not before the output is redirected.
 
@@ -107,7 +112,8 @@ def run_graph(
         locations, spec = again(functools.partial(_find_data, config, locations, view), "data", summary.run, view)
         again(functools.partial(_end_orphans, locations, target.metadata), "metadata", summary.run, view)
         pipeline = graph.create_pipeline(config, locations, spec, target)
-        steps = runners.run_local(pipeline, summary.metadata_run, view.start, note, on_retry=tell_retry)
+        with profile.watching() if profile else contextlib.nullcontext(BeamExecutorOperator) as beam_operator:
+            steps = runners.run_local(pipeline, summary.metadata_run, view.start, note, beam_operator, tell_retry)
     return {step.name: step for step in steps}
 
 

@@ -45,7 +45,8 @@ class Summary:
         near_duplicates: number of pairs of pictures in two splits that look alike.
         unfinished: number of interrupted trainings, of other data, code or settings, that are kept.
         paths: log, metadata, trained (the candidate's SavedModel), models, examples, evaluation, model card, quarantine, data
-            report, tensorboard, history (a row an epoch), picture, report; unfinished, if there are any.
+            report, tensorboard, history (a row an epoch), picture, report; unfinished, if there are any; profile, a folder,
+            with --profile.
         peak_memory_bytes: of the process, or of its largest child.
         error: why it failed.
     """

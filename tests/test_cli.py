@@ -1,5 +1,6 @@
 """The command line as a user meets it: quick help, errors that say what to do, and no traceback unless asked for."""
 
+import dataclasses
 import io
 import json
 import os
@@ -28,7 +29,7 @@ from pipeline_config import ServingConfig, TransformConfig, preset
 ROOT = pathlib.Path(cli.__file__).parents[1]
 COMMANDS = (
     *("run", "retrain", "prune", "compile", "submit", "schedule", "config", "runs"),
-    *("report", "model", "models", "predict", "serve"),
+    *("report", "model", "models", "predict", "serve", "bench"),
 )
 
 
@@ -760,7 +761,7 @@ def test_interrupted_predict_leaves_no_half_of_the_json_and_keeps_the_old_one(
 
 def test_commands_offer_no_root_where_they_use_none() -> None:
     offered = {name: "--root" in _vocseg(name, "--help").stdout for name in COMMANDS}
-    assert {name for name, has in offered.items() if not has} == {"config", "model"}
+    assert {name for name, has in offered.items() if not has} == {"bench", "config", "model"}
 
 
 COMPLETE = (
@@ -784,6 +785,9 @@ COMPLETE = (
         (("--runner", "dataflow", *COMPLETE, "--data", "."), ["--data is on this machine"]),
         (("--runner", "dataflow", *COMPLETE, "--beam", "region=us-east1"), ["configuration says --region=us-central1"]),
         (("--runner", "dataflow", *COMPLETE, "--dry-run", "--beam", "num_worker=2"), ["Did you mean num_workers"]),
+        (("--runner", "dataflow", "--profile"), ["--profile times what is done on this machine", "Dataflow's console shows"]),
+        (("--runner", "dataflow", "--profile", "--dry-run"), ["--profile times what is done on this machine"]),
+        (("--runner", "portable", "--profile", "--beam", "job_endpoint=a:1"), ["--profile", "the job server's own page"]),
         (("--runner", "portable"), ["--beam job_endpoint=HOST:PORT"]),
         (("--beam", "direct_num_worker=2"), ["Did you mean direct_num_workers"]),
     ],
@@ -847,6 +851,19 @@ def test_runner_and_options_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> No
     config, asked = seen
     assert (asked.runner, asked.beam) == ("dataflow", ("num_workers=2",))
     assert config.cloud.project == "pictures-1"
+
+
+@pytest.mark.parametrize("command", ["run", "retrain"])
+def test_profile_is_asked_for_beside_the_configuration_and_changes_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    seen = []
+    monkeypatch.setattr("pipeline.run.run", lambda *given: seen.append(given[:2]))
+    for flag in ([], ["--profile"]):
+        main([command, "--preset", "mini", *flag])
+    (config, plain), (profiled_config, profiled) = seen
+    assert profiled_config == config
+    assert (plain.profile, profiled) == (False, dataclasses.replace(plain, profile=True))
 
 
 def test_dry_run_refuses_what_the_run_refuses(capsys: pytest.CaptureFixture) -> None:

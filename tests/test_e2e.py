@@ -112,7 +112,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def first(root: pathlib.Path, data: pathlib.Path, code: pathlib.Path) -> dict:
-    return run(root, *SMALL, f"--data={data}", code=code)
+    """A run that is profiled, which is the same to TFX's cache as those below, that are not."""
+    return run(root, *SMALL, f"--data={data}", "--profile", code=code)
 
 
 def test_first_run_executes_every_step_and_pushes_one_model(first: dict, root: pathlib.Path):
@@ -132,6 +133,26 @@ def test_first_run_executes_every_step_and_pushes_one_model(first: dict, root: p
         "model_card.html",
     }
     assert 0 < first["peak_memory_bytes"] < 4 * 2**30
+
+
+def test_profile_of_a_run_has_its_components_beam_stages_and_training_steps(first: dict):
+    folder = pathlib.Path(first["paths"]["profile"])
+    assert folder.parent == pathlib.Path(first["paths"]["log"]).parent
+    times = json.loads((folder / "times.json").read_text())
+    stages = {
+        step["name"]: [stage for pipeline in step["beam"] for stage in pipeline["stages"]] for step in times["components"]
+    }
+    assert list(stages) == STEPS
+    assert {name for name, found in stages.items() if found} == {"ExampleGen", "StatisticsGen", "Transform", "Evaluator"}
+    for step in times["components"]:
+        assert sum(stage["seconds"] for stage in stages[step["name"]]) <= step["seconds"] + 0.01  # That one is rounded.
+    assert any("EncodeExample" in name for stage in stages["ExampleGen"] for name in stage["transforms"])
+    training = times["training"]
+    assert training["traced_steps"] == 1 and training["steps"] > 0 and 0 < training["input_share"] < 1
+    assert training["profiled_steps"] > 0 and list(folder.glob("plugins/profile/*/*.xplane.pb"))
+    lines = first["stdout"].splitlines()
+    assert any(line.startswith("│ Trainer ") and line.rstrip(" │").endswith("%") for line in lines)
+    assert any("input-bound share" in line for line in lines)
 
 
 def test_output_has_steps_then_table_then_verdict_then_places_and_no_chatter(first: dict):
