@@ -27,7 +27,7 @@ def ours(data: pathlib.Path, folder: str) -> int:
     serialize = builder.info.features.serialize_example
 
     def write(split: str, examples: beam.PCollection) -> None:
-        example_gen._write_split(split, examples, f"{folder}/Split-{split}", serialize)
+        example_gen._write_split(split, examples, f"{folder}/Split-{example_gen.SPLITS[split]}", serialize)
 
     def pipeline() -> beam.Pipeline:
         return beam.Pipeline(options=PipelineOptions(BEAM))

@@ -1,4 +1,4 @@
-"""The harness: ways to do the same work take turns, several times after a warm-up; medians, spread and ratio are what counts."""
+"""The harness: ways to do the same work take turns, several times after a warm-up; medians, spread and ratio are what count."""
 
 import dataclasses
 import os

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import shutil
-
 from collections.abc import Iterator
 from typing import Any
 
