@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 
-NAMES = ("epoch", "evaluation", "generation", "inputs", "metric", "prediction")
+NAMES = ("cold_start", "epoch", "evaluation", "generation", "inputs", "metric", "prediction", "transform", "workers")
 
 
 def main() -> int:
