@@ -19,7 +19,7 @@ from pipeline_config import TransformConfig, to_json
 
 CONFIG = TransformConfig()
 SPLITS = ("train", "eval")
-MORE = 3
+MORE = 4
 """How many times the records are transformed by the longer run; the difference to the shorter one has no start-up in it."""
 
 
