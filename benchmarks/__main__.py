@@ -17,12 +17,15 @@ from pipeline import quiet
 from pipeline.locations import check_writable
 
 NAMES = {
+    "cold_start": "load and first answer of an exported model in a fresh process, beside its second answer",
     "epoch": "an epoch of the Trainer's loop, beside a bare model.fit on arrays in memory",
     "evaluation": "the Evaluator at the pictures' own size, beside a bare loop: model, resize, argmax, bincount",
     "generation": "a folder to TFRecord, beside the files' bytes copied plus one decode",
     "inputs": "transformed records to batches, from disk and from the cache, beside uncompressed raw records",
     "metric": "the mean IoU of TFMA's passes, beside TFMA's own SemanticSegmentation metrics",
     "prediction": "`vocseg predict` on many pictures, beside model.predict on a ready batch",
+    "transform": "the Transform component, beside a bare tf.data loop: decode, resize, write",
+    "workers": "a folder to TFRecord on 6,320 pictures with two Beam workers, beside one",
 }
 """The benchmarks, each a module here with `run(data, turns)`, and what they compare."""
 

@@ -3,6 +3,7 @@
 import io
 import pathlib
 import tempfile
+from collections.abc import Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -16,21 +17,20 @@ from components import example_gen, features
 from components.datasets import generate
 from components.datasets.builder import make_builder
 from components.datasets.layout import Pair
+from pipeline import targets
 
-BEAM = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
 
-
-def ours(data: pathlib.Path, folder: str) -> int:
+def ours(data: pathlib.Path, folder: str, options: Sequence[str] = targets.LOCAL_BEAM_ARGS) -> int:
     """Generates all splits as ExampleGen does: read, check, encode, fingerprint, count, write; returns the examples made."""
     builder = make_builder(voc.SPEC, str(data), "newest", folder)
     pairs = {split: voc.pairs(data, split) for split in ("train", "validation", "test")}
     serialize = builder.info.features.serialize_example
 
     def write(split: str, examples: beam.PCollection) -> None:
-        example_gen._write_split(split, examples, f"{folder}/Split-{split}", serialize)
+        example_gen._write_split(split, examples, f"{folder}/Split-{example_gen.SPLITS[split]}", serialize)
 
     def pipeline() -> beam.Pipeline:
-        return beam.Pipeline(options=PipelineOptions(BEAM))
+        return beam.Pipeline(options=PipelineOptions(list(options)))
 
     return generate.generate(pipeline, voc.SPEC, pairs, f"{folder}/temp", write).generated
 

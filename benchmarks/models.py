@@ -1,12 +1,13 @@
 """A served model for the benchmarks: the preset's network with fresh weights, which cost as much time as good ones."""
 
+import dataclasses
 import pathlib
 
 import keras
 
 from components import features, serving
 from components.models import registry
-from pipeline_config import ModelConfig, PipelineConfig, ServingConfig, TransformConfig, voc2007
+from pipeline_config import PipelineConfig, ServingConfig, TransformConfig, voc2007
 
 CLASSES = features.VOC_CLASSES
 
@@ -17,7 +18,8 @@ def config(side_px: int = 256) -> PipelineConfig:
     return PipelineConfig(
         preset="voc2007",
         transform=TransformConfig(height_px=side_px, width_px=side_px),
-        model=ModelConfig(name=preset.model.name, encoder=preset.model.encoder, encoder_weights="none"),
+        # Frozen or not makes no difference to what is served; without a pretraining there is nothing to be frozen.
+        model=dataclasses.replace(preset.model, encoder_weights="none", frozen_batch_norm=False),
     )
 
 

@@ -1,0 +1,42 @@
+"""Folder to TFRecord with two Beam workers beside one, on so many pictures that to start them is worth it."""
+
+import pathlib
+import tempfile
+
+from benchmarks import generation, voc
+from benchmarks.harness import Row, Way, measure
+from pipeline import beam_options, targets
+
+TIMES = 10
+"""How many times each of the set's pictures is there: 6,320 in all."""
+
+TWO = beam_options.merge(
+    targets.LOCAL_BEAM_ARGS, beam_options.parse(("direct_running_mode=multi_processing", "direct_num_workers=2"))
+)
+"""What a local run has with `--beam direct_running_mode=multi_processing direct_num_workers=2`."""
+
+
+def run(data: pathlib.Path, turns: int) -> list[Row]:
+    """Times them; start-up of the workers and their imports are part of it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        count = voc.multiply(data, folder / "data", TIMES)
+
+        def generate(options: tuple[str, ...]) -> None:
+            with tempfile.TemporaryDirectory(dir=folder) as target:
+                generation.ours(folder / "data", target, options)
+
+        ways = [
+            Way("two workers", lambda: generate(TWO), count),
+            Way("one worker", lambda: generate(targets.LOCAL_BEAM_ARGS), count),
+        ]
+        found = measure(ways, turns, warmups=0)  # Each takes minutes; what is warmed up is lost in them.
+    return [
+        Row(
+            what=f"folder to TFRecord, {count:,} pictures",
+            unit="images",
+            ours=found["two workers"],
+            reference=found["one worker"],
+            aim=1.7,
+        )
+    ]
