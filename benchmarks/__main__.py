@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 
-NAMES = ("epoch", "evaluation", "generation", "inputs", "metric", "prediction")
+NAMES = ("epoch", "evaluation", "generation", "inputs", "memory", "metric", "prediction", "pytorch", "unchanged", "whole")
 
 
 def main() -> int:
@@ -17,10 +17,13 @@ def main() -> int:
     parser.add_argument("--data", type=pathlib.Path, required=True, help="a folder that holds VOCdevkit/VOC2007")
     parser.add_argument("--turns", type=int, default=5, help="how often each way runs after the warm-up (default: %(default)s)")
     parser.add_argument("--output", metavar="FILE", type=pathlib.Path, help="write the result as JSON")
+    parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch, for `pytorch`")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if arguments.torch:
+        os.environ["TORCH_PYTHON"] = arguments.torch
     from benchmarks.harness import describe_machine, to_dict, to_markdown
 
     rows = []
