@@ -6,6 +6,7 @@ Nothing heavy is imported before a benchmark runs, so that `--help` answers at o
 import argparse
 import importlib
 import json
+import os
 import pathlib
 import sys
 import traceback
@@ -22,9 +23,13 @@ NAMES = {
     "evaluation": "the Evaluator at the pictures' own size, beside a bare loop: model, resize, argmax, bincount",
     "generation": "a folder to TFRecord, beside the files' bytes copied plus one decode",
     "inputs": "transformed records to batches, from disk and from the cache, beside uncompressed raw records",
+    "memory": "peak memory of a whole run on 632 and on 6,320 pictures",
     "metric": "the mean IoU of TFMA's passes, beside TFMA's own SemanticSegmentation metrics",
     "prediction": "`vocseg predict` on many pictures, beside model.predict on a ready batch",
+    "pytorch": "an epoch of the Trainer's loop, beside the same networks in PyTorch (--torch)",
     "transform": "the Transform component, beside a bare tf.data loop: decode, resize, write",
+    "unchanged": "a run in which nothing changed, and `vocseg --help`",
+    "whole": "a cold run of three epochs, beside one script of its bare parts",
     "workers": "a folder to TFRecord on 6,320 pictures with two Beam workers, beside one",
 }
 """The benchmarks, each a module here with `run(data, turns)`, and what they compare."""
@@ -42,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     _check(arguments, parser)
     quiet.quiet_tfx()
+    if arguments.torch:
+        os.environ["TORCH_PYTHON"] = arguments.torch
     rows: list[Any] = []
     failed: dict[str, str] = {}
     for name in arguments.names or NAMES:
@@ -72,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "--turns", metavar="N", type=int, default=5, help="how often each way runs after the warm-up (default: %(default)s)"
     )
     parser.add_argument("--output", metavar="FILE", type=pathlib.Path, help="write the result as JSON")
+    parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch, for `pytorch`")
     parser.add_argument("--debug", action="store_true", help="print a traceback with an error")
     return parser
 

@@ -88,6 +88,35 @@ class Row:
         return None if self.aim is None else self.ratio >= self.aim
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limit:
+    """A line of the table about what has no rate, or no reference, and is to be small.
+
+    Attributes:
+        what: was measured.
+        unit: of the values.
+        values: of each turn.
+        most: that their median may be; None: no limit was set.
+        note: what else is worth saying.
+    """
+
+    what: str
+    unit: str
+    values: tuple[float, ...]
+    most: float | None = None
+    note: str = ""
+
+    @property
+    def value(self) -> float:
+        """The median."""
+        return statistics.median(self.values)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the limit is kept; None without one."""
+        return None if self.most is None else self.value <= self.most
+
+
 def measure(ways: Sequence[Way], turns: int, warmups: int = 1) -> dict[str, Measured]:
     """Runs the ways in turn, A B A B ..., and returns what each took, by name.
 
@@ -106,8 +135,10 @@ def measure(ways: Sequence[Way], turns: int, warmups: int = 1) -> dict[str, Meas
     return {way.name: Measured(way.name, tuple(seconds[way.name]), way.amount) for way in ways}
 
 
-def to_dict(row: Row) -> dict[str, Any]:
+def to_dict(row: Row | Limit) -> dict[str, Any]:
     """Returns a line as JSON has it."""
+    if isinstance(row, Limit):
+        return dataclasses.asdict(row) | {"value": row.value, "met": row.met}
     return dataclasses.asdict(row) | {
         "rate": row.ours.rate,
         "reference_rate": row.reference.rate,
@@ -141,16 +172,22 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def to_markdown(rows: Sequence[Row]) -> str:
+def to_markdown(rows: Sequence[Row | Limit]) -> str:
     """Returns the table."""
     lines = ["| what | ours | reference | ratio | aim |", "|---|---|---|---|---|"]
-    for row in rows:
-        aim = "-" if row.aim is None else f"{row.aim:g}: {'met' if row.met else 'missed'}"
-        lines.append(
-            f"| {row.what} | {_rate(row.ours, row.unit)} | {row.reference.name}: {_rate(row.reference, row.unit)} | "
-            f"{row.ratio:.2f} ({min(row.ratios):.2f} to {max(row.ratios):.2f}) | {aim} |"
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"| {' | '.join(_cells(row))} |" for row in rows)])
+
+
+def _cells(row: Row | Limit) -> tuple[str, ...]:
+    verdict = "met" if row.met else "missed"
+    if isinstance(row, Limit):
+        found = f"{_number(row.value)} {row.unit} ({_number(min(row.values))} to {_number(max(row.values))})"
+        aim = "-" if row.most is None else f"at most {row.most:g} {row.unit}: {verdict}"
+        return row.what, found, "-", "-", aim
+    reference = f"{row.reference.name}: {_rate(row.reference, row.unit)}"
+    ratio = f"{row.ratio:.2f} ({min(row.ratios):.2f} to {max(row.ratios):.2f})"
+    aim = "-" if row.aim is None else f"{row.aim:g}: {verdict}"
+    return row.what, _rate(row.ours, row.unit), reference, ratio, aim
 
 
 def _rate(measured: Measured, unit: str) -> str:

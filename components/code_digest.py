@@ -1,6 +1,7 @@
 """A digest of the code that a step runs, so that TFX's cache notices a change in it (it knows import paths only by name)."""
 
 import ast
+import dataclasses
 import functools
 import hashlib
 import importlib.metadata
@@ -45,7 +46,7 @@ def code_digest(*modules: str) -> str:
     digest = hashlib.sha256()
     names = sorted(_closure(modules))
     for name in names:
-        digest.update(f"{name} {_tree_digest(_path(name))}\n".encode())
+        digest.update(f"{name} {_read(_path(name)).digest}\n".encode())
     imported = {name.split(".")[0] for module in names for name in _imported_names(module)}
     for library in sorted(imported & set(_LIBRARIES)):
         for name in _LIBRARIES[library]:
@@ -75,10 +76,10 @@ def _imports(name: str) -> Iterator[str]:
 
 def _imported_names(name: str) -> Iterator[str]:
     """Yields what a module's import statements name, absolutely: modules, and perhaps attributes of modules."""
-    for node in ast.walk(_tree(_path(name))):
+    for node in _read(_path(name)).imports:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             source = _absolute(name, node)
             # `from components import masks` names a module, `from components.masks import decode_mask` does not.
             yield from (source, *(f"{source}.{alias.name}" for alias in node.names))
@@ -120,14 +121,24 @@ def _path(name: str) -> pathlib.Path:
     return path
 
 
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """What counts of a module's source: the digest of its syntax tree, and its import statements."""
+
+    digest: str
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
+
+
 @functools.lru_cache(maxsize=256)
-def _parse(source: bytes) -> ast.Module:
-    """Returns the syntax tree without docstrings."""
+def _parse(source: bytes) -> _Source:
+    """Reads the syntax tree without docstrings; each source once, as most of the steps have most of the modules."""
     tree = ast.parse(source)
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    for node in nodes:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [child for child in node.body if not _is_bare_string(child)]
-    return tree
+    imports = tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+    return _Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports)
 
 
 def _is_bare_string(node: ast.stmt) -> bool:
@@ -135,9 +146,5 @@ def _is_bare_string(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _tree(path: pathlib.Path) -> ast.Module:
+def _read(path: pathlib.Path) -> _Source:
     return _parse(path.read_bytes())
-
-
-def _tree_digest(path: pathlib.Path) -> str:
-    return hashlib.sha256(ast.dump(_tree(path)).encode()).hexdigest()

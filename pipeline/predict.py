@@ -18,6 +18,7 @@ import rich.text
 
 from components.errors import VocsegError
 from components.served_models import newest_model
+from pipeline.imports import uncollected
 from pipeline.locations import check_writable
 from pipeline.pictures import LIST, find_pictures
 from pipeline.quiet import quiet_tensorflow
@@ -67,8 +68,9 @@ def predict(folder: pathlib.Path | None, names: Sequence[str], out: pathlib.Path
     if options.json not in (None, "-"):
         check_writable(options.json, "--json")
     quiet_tensorflow()
-    from components.predicted_files import output_paths, predict_files, to_record
-    from components.prediction import Method, Model
+    with uncollected():
+        from components.predicted_files import output_paths, predict_files, to_record
+        from components.prediction import Method, Model
 
     model = Model(folder)
     outputs = output_paths(places, out, places)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.datasets import files
 from components.errors import VocsegError
-from pipeline import console, lineage, metadata_server, report_page, report_pictures, runs
+from pipeline import console, kept_pictures, lineage, metadata_server, report_page, report_pictures, runs
 from pipeline.locations import check_writable, write_output
 
 if TYPE_CHECKING:
@@ -120,7 +120,13 @@ def gather(summary: runs.Summary, folder: str) -> report_page.Content:
 
     def draw() -> report_pictures.Gallery:
         chosen = report_pictures.choose(evaluation.images)
-        return report_pictures.draw_all(chosen, place("examples"), evaluation.split, place("trained"))
+        examples, trained = place("examples"), place("trained")
+        return kept_pictures.find_or_draw(
+            chosen,
+            (examples, evaluation.split, trained),
+            folder,
+            lambda: report_pictures.draw_all(chosen, examples, evaluation.split, trained),
+        )
 
     def trace() -> tuple[lineage.Execution, ...]:
         server = place("metadata")

@@ -14,6 +14,7 @@ from components.code_digest import code_digest
 from components.datasets import fake_voc, files
 from components.errors import VocsegError
 from pipeline import console, full_disk, metadata_server, runs
+from pipeline.imports import uncollected
 from pipeline.locations import Locations
 from pipeline.request import Request
 from pipeline_config import PipelineConfig
@@ -48,7 +49,8 @@ def beam_args_of(request: Request, config: PipelineConfig) -> tuple[str, ...]:
     if request.runner == "local" and not request.beam:
         return ()
     with console.output_to(pathlib.Path(os.devnull)):  # Beam and TensorFlow talk when they are imported.
-        from pipeline import beam_options, targets
+        with uncollected():
+            from pipeline import beam_options, targets
 
         beam_args = beam_options.parse(request.beam)
         targets.check_beam_args(request.runner, config, beam_args)
@@ -82,10 +84,11 @@ def run_graph(
         Exception: whatever a component raised.
     """
     view.start("importing TensorFlow and TFX")
-    from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperator
+    with uncollected():  # Takes seconds, and prints: not before the output is redirected.
+        from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperator
 
-    from components import training_state
-    from pipeline import graph, root_mark, runners, targets  # Takes seconds, and prints: not before the output is redirected.
+        from components import training_state
+        from pipeline import graph, root_mark, runners, targets
 
     tries: dict[str, int] = {}
 

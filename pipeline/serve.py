@@ -18,6 +18,7 @@ import waitress.wasyncore
 
 from components.errors import ModelError, VocsegError
 from components.served_models import Model, ServedModels, newest_model
+from pipeline.imports import uncollected
 from pipeline.quiet import quiet_tensorflow
 from pipeline.serve_app import MAX_BODY_BYTES, MAX_REQUESTS, App
 
@@ -63,7 +64,8 @@ def _load_and_run(folder: pathlib.Path, name: str, listening: socket.socket) -> 
     quiet_tensorflow()
 
     def load(version: pathlib.Path) -> Model:
-        from components import prediction  # TensorFlow takes seconds, which a folder without a model need not cost.
+        with uncollected():
+            from components import prediction  # TensorFlow takes seconds, which a folder without a model need not cost.
 
         return prediction.Model(version)
 
