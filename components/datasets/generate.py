@@ -84,22 +84,20 @@ def _generate(
             )
             examples = encoded.pop("examples")  # Nothing below is to gather them.
             write(split, examples)
-            encoded["counted"] = examples | f"Count {split}" >> beam.combiners.Count.Globally()
+            encoded["ones"] = examples | f"One each {split}" >> beam.Map(lambda example: 1)
             for name, collection in encoded.items():
                 outputs[name].append(collection)
         all_of = {name: found | f"All {name}" >> beam.Flatten() for name, found in outputs.items()}
         splits = all_of["facts"] | "Count facts" >> beam.CombineGlobally(CountFacts(spec))
         found = {
             "splits": splits | "As dicts" >> beam.Map(_as_dicts),
-            "generated": all_of["counted"] | "Sum" >> beam.CombineGlobally(sum),
+            "generated": all_of["ones"] | "Count" >> beam.CombineGlobally(sum),
             "quarantined": all_of["quarantined"],
             "leaks": all_of["fingerprints"] | "Find leaks" >> leaks.FindLeaks(),
             "near_duplicates": all_of["fingerprints"] | "Find near-duplicates" >> near_duplicates.FindNearDuplicates(),
         }
-        for name, collection in found.items():
-            _write_lines(collection, folder, name)
-    lines = {name: _read_lines(folder, name) for name in found}
-    return _assemble(spec, pairs, drop, lines)
+        _write_findings(found, os.path.join(folder, "findings.jsonl"))
+    return _assemble(spec, pairs, drop, _read_findings(os.path.join(folder, "findings.jsonl")))
 
 
 def _write_manifest(path: str, pairs: Sequence[Pair]) -> str:
@@ -119,19 +117,24 @@ def _as_dicts(splits: Mapping[str, SplitReport]) -> dict[str, Any]:
     return {split: dataclasses.asdict(found) for split, found in splits.items()}
 
 
-def _to_json(value: Any) -> str:
-    return json.dumps(dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value)  # type: ignore[arg-type]
+def _to_json(value: Any, name: str) -> str:
+    return json.dumps([name, dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value])  # type: ignore[arg-type]
 
 
-def _write_lines(collection: beam.PCollection, folder: str, name: str) -> None:
-    path = os.path.join(folder, f"{name}.jsonl")
+def _write_findings(found: Mapping[str, beam.PCollection], path: str) -> None:
+    """Writes all in one file, each with its name: to set up a sink takes a runner longer than to fill it."""
+    lines = [collection | f"{name} to JSON" >> beam.Map(_to_json, name) for name, collection in found.items()]
     one_file = beam.io.WriteToText(path, shard_name_template="", num_shards=1)
-    _ = collection | f"{name} to JSON" >> beam.Map(_to_json) | f"Write {name}" >> one_file
+    _ = lines | "All findings" >> beam.Flatten() | "Write findings" >> one_file
 
 
-def _read_lines(folder: str, name: str) -> list[Any]:
-    with tf.io.gfile.GFile(os.path.join(folder, f"{name}.jsonl")) as file:
-        return [json.loads(line) for line in file]
+def _read_findings(path: str) -> dict[str, list[Any]]:
+    found = collections.defaultdict(list)
+    with tf.io.gfile.GFile(path) as file:
+        for line in file:
+            name, value = json.loads(line)
+            found[name].append(value)
+    return found
 
 
 def _all_leaks(by_path: Sequence[leaks.Leak], by_pixels: Sequence[Mapping[str, Any]]) -> list[leaks.Leak]:
