@@ -173,9 +173,11 @@ def _processor() -> str:
 
 
 def to_markdown(rows: Sequence[Row | Limit]) -> str:
-    """Returns the table."""
+    """Returns the table, and below it what there is to say of its lines."""
     lines = ["| what | ours | reference | ratio | aim |", "|---|---|---|---|---|"]
-    return "\n".join([*lines, *(f"| {' | '.join(_cells(row))} |" for row in rows)])
+    lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
+    notes = [f"- {row.what}: {row.note}" for row in rows if row.note]
+    return "\n".join([*lines, "", *notes] if notes else lines)
 
 
 def _cells(row: Row | Limit) -> tuple[str, ...]:

@@ -161,7 +161,7 @@ class TrainingBatches:
         Where several devices share a batch, there is one for each device of this host, in turn, with what that device gets.
 
         Args:
-            epoch: from 0. An iteration over another epoch's batches must have ended.
+            epoch: from 0. What was returned for another epoch gives this one's batches from here on.
         """
         plan = plan_epoch(len(self._store), self._config.filled_size, self._seed, epoch, self._weights)
         self._drawn = tuple(self._config.of_host(values) for values in (plan.indices, plan.partners, plan.seeds))

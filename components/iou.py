@@ -15,7 +15,7 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int
     Args:
         truth: integers of any shape, 0..num_classes-1, or 255 for pixels that do not count.
         prediction: integers of the same shape, 0..num_classes-1.
-        num_classes: C.
+        num_classes: C, at most 255.
 
     Returns:
         int64 [C, C]: entry [t, p] is the number of pixels of class t that are predicted as p.

@@ -6,6 +6,7 @@ Whoever runs the Trainer in this process says so by `profiled`. It is no part of
 import contextlib
 import contextvars
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -90,15 +91,24 @@ class _Watch:
 
     def _begin_recording(self) -> None:
         if self.times.traced_steps and not (self._recording or self._recorded):
-            tf.profiler.experimental.start(self._folder)
-            self._recording = True
+            self._recording = self._try("start", lambda: tf.profiler.experimental.start(self._folder))
+            self._recorded = not self._recording
 
     def end_recording(self) -> None:
         """Writes what is recorded; where an epoch had no more steps, another one is waited for."""
         if self._recording:
             self._recording = False
             self._recorded = self.times.profiled_steps > 0
-            tf.profiler.experimental.stop(save=self._recorded)
+            self._try("write", lambda: tf.profiler.experimental.stop(save=self._recorded))
+
+    def _try(self, what: str, act: Callable[[], None]) -> bool:
+        """Tells whether it worked: a training does not fail over what is written of its steps."""
+        try:
+            act()
+        except (tf.errors.OpError, OSError) as error:
+            logging.warning("TensorFlow's profiler could not %s its recording in %s: %s", what, self._folder, error)
+            return False
+        return True
 
 
 _WATCH: contextvars.ContextVar[_Watch | None] = contextvars.ContextVar("_WATCH", default=None)

@@ -119,7 +119,7 @@ def _stage(runner_name: str, seconds: float, infos: Any) -> Stage:
     found = {
         info.labels[monitoring_infos.PTRANSFORM_LABEL]: monitoring_infos.extract_counter_value(info) / 1000
         for info in infos
-        if info.urn == monitoring_infos.TOTAL_MSECS_URN
+        if info.urn == monitoring_infos.TOTAL_MSECS_URN and monitoring_infos.PTRANSFORM_LABEL in info.labels
     }
     name = max(reversed(found), key=lambda name: found[name]) if found else runner_name
     ordered = sorted(found.items(), key=lambda item: item[1], reverse=True)

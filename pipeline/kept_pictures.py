@@ -30,12 +30,19 @@ def find_or_draw(
     """
     name = f"pictures-{_key(chosen, places)}.json"
     for path in pathlib.Path(folder).parent.glob(f"*/{name}"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # A damaged one is drawn anew.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # A damaged one is drawn anew.
             return _from_dict(json.loads(path.read_text()))
     gallery = draw()
-    with contextlib.suppress(OSError):  # Of somebody else's run, which may only be read.
-        write_file(f"{folder}/{name}", json.dumps(dataclasses.asdict(gallery)).encode())
+    if _is_whole(gallery, chosen):
+        with contextlib.suppress(OSError):  # Of somebody else's run, which may only be read.
+            write_file(f"{folder}/{name}", json.dumps(dataclasses.asdict(gallery)).encode())
     return gallery
+
+
+def _is_whole(gallery: Gallery, chosen: Mapping[str, "Sequence[ImageScore]"]) -> bool:
+    """Tells whether all were drawn, and nothing is to be said of any: what is missing today may be there tomorrow."""
+    drawn = [one for group in gallery.groups.values() for one in group]
+    return len(drawn) == sum(map(len, chosen.values())) and not any(one.note for one in drawn)
 
 
 def _key(chosen: Mapping[str, "Sequence[ImageScore]"], places: Sequence[str]) -> str:

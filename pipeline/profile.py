@@ -102,7 +102,7 @@ def time_table(profile: Profile, summary: Summary) -> rich.table.Table:
         if step["name"] == "Trainer" and profile.training:
             rows += _training_rows(profile.training, step["seconds"])
     rows.append(("all else: imports, cached steps", summary.seconds - sum(step["seconds"] for step in executed)))
-    table = rich.table.Table(title="Time a component, and a Beam stage")
+    table = rich.table.Table(title="Time of each component, and of its longest Beam stages")
     table.add_column("component, its longest Beam stages")
     for column in ("time", "of the run"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -87,8 +87,7 @@ def _run_recorded(
                 _write(summary, folder, request.summary)
         _report(summary, folder, view)
         if profile:
-            profile.write(summary)
-            profile.show(view.console, summary)
+            _profile(profile, summary, view)
         _write(summary, folder, request.summary)
         console.show_result(view.console, summary)
     return summary
@@ -124,3 +123,13 @@ def _report(summary: runs.Summary, folder: pathlib.Path, view: console.RunView) 
         return
     view.end("written", time.monotonic() - started)
     summary.paths["report"] = str(path)
+
+
+def _profile(profile: "Profile", summary: runs.Summary, view: console.RunView) -> None:
+    """Writes and shows where the time of a run that has succeeded went, which it also has where that is impossible."""
+    try:
+        profile.write(summary)
+        profile.show(view.console, summary)
+    except Exception as error:
+        traceback.print_exc()  # Into the log.
+        view.console.print(f"There is no profile of this run: {console.shorten(error)}", markup=False)

@@ -30,6 +30,17 @@ def test_band_is_what_erosion_takes_away(distance_px: int) -> None:
     assert 0 < eroded.sum() < mask.sum()
 
 
+@pytest.mark.parametrize("distance_px", [1, 3, 6])
+def test_bands_of_many_classes_at_once_are_those_of_each(distance_px: int) -> None:
+    ids = scipy.ndimage.zoom(np.random.default_rng(4).choice([0, 1, 2, 3, V], (8, 11)), 5, order=0).astype(np.uint8)
+    square = np.ones((3, 3), bool)
+    for class_id in (0, 1, 2, 3):
+        mask = ids == class_id
+        eroded = scipy.ndimage.binary_erosion(mask, square, iterations=distance_px, border_value=0)
+        assert (outlines(ids, distance_px) & mask == (mask & ~eroded)).all()
+        assert 0 < (mask & ~eroded).sum()
+
+
 def test_counts_of_two_squares_one_pixel_apart() -> None:
     # 20 x 20: the diagonal is 28.3, 2 % of it 0.57: bands of one pixel.
     truth = np.zeros((20, 20), np.uint8)

@@ -182,6 +182,9 @@ def test_second_run_executes_nothing_and_pushes_nothing(
     assert "Nothing was executed" in second["stdout"]
     assert second["metrics"] == first["metrics"] and second["verdict"] == first["verdict"]
     assert second["pushed"] == first["pushed"] | {"new": False}
+    pictures = [pathlib.Path(one["paths"]["report"]).read_text().count("data:image") for one in (first, second)]
+    assert pictures[0] == pictures[1] > 10
+    assert len(list((root / "runs").glob("*/pictures-*.json"))) == 1  # The second run drew none of its own.
     assert len([p for p in pathlib.Path(first["paths"]["models"]).iterdir() if p.name.isdecimal()]) == 1
 
 

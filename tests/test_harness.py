@@ -21,6 +21,8 @@ def test_limit_is_kept_by_the_median() -> None:
     assert lines == [
         "| help | 0.3 s (0.1 to 0.9) | - | - | at most 0.3 s: met |",
         "| help | 0.4 s (0.1 to 0.9) | - | - | at most 0.3 s: missed |",
+        "",
+        "- help: why",
     ]
     expected = {"what": "help", "unit": "s", "values": (0.1, 0.9, 0.3), "most": 0.3, "note": "why", "value": 0.3, "met": True}
     assert to_dict(kept) == expected

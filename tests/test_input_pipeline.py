@@ -120,6 +120,18 @@ def test_pictures_of_one_epoch_are_varied_by_seeds_of_their_own() -> None:
     assert len({tuple(seed) for seed in seeds.tolist()}) == 104
 
 
+@pytest.mark.parametrize("form", [{}, {"devices": 4, "hosts": 2, "host": 1}])
+def test_one_object_draws_each_epoch_as_a_new_one_does(store: RecordStore, form: dict[str, int]) -> None:
+    config = _config(4, **form)
+    batches = input_pipeline.TrainingBatches(store, config, seed=3)
+    drawn = [list(batches.of_epoch(epoch)) for epoch in (0, 1, 0)]
+    new = [list(input_pipeline.TrainingBatches(store, config, seed=3).of_epoch(epoch)) for epoch in (0, 1)]
+    for found, expected in zip(drawn, (new[0], new[1], new[0]), strict=True):
+        for (image, label), (other_image, other_label) in zip(found, expected, strict=True):
+            assert np.array_equal(image, other_image) and np.array_equal(label, other_label)
+    assert not all(np.array_equal(one[1], other[1]) for one, other in zip(*new, strict=True))
+
+
 def test_batches_of_an_epoch_can_be_made_again(store: RecordStore) -> None:
     config = _config(4, augment=AugmentConfig(flip=True, brightness=0.3, copy_paste=0.5))
     one, two = (list(input_pipeline.TrainingBatches(store, config, seed=3).of_epoch(5)) for _ in range(2))

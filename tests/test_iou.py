@@ -114,13 +114,20 @@ def test_masks_of_different_shapes_are_refused_with_both_shapes() -> None:
         ([0, 0], [-1, 0], r"prediction has ids from -1 to 0"),
     ],
 )
-def test_id_outside_the_classes_is_refused_and_the_side_named(truth: list[int], prediction: list[int], culprit: str) -> None:
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8])
+def test_id_outside_the_classes_is_refused_and_the_side_named(
+    truth: list[int], prediction: list[int], culprit: str, dtype: type[np.integer]
+) -> None:
+    if dtype == np.uint8 and min(truth + prediction) < 0:
+        culprit = culprit.replace("-1 to 0", "0 to 254")
+        truth, prediction = ([254 if one < 0 else one for one in ids] for ids in (truth, prediction))
     with pytest.raises(ValueError, match=culprit):
-        iou.confusion_matrix(np.array(truth), np.array(prediction), 3)
+        iou.confusion_matrix(np.array(truth, dtype), np.array(prediction, dtype), 3)
 
 
-def test_strange_prediction_on_a_void_pixel_is_not_looked_at() -> None:
-    assert iou.confusion_matrix(np.array([1, V]), np.array([1, 77]), 2).tolist() == [[0, 0], [0, 1]]
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8])
+def test_strange_prediction_on_a_void_pixel_is_not_looked_at(dtype: type[np.integer]) -> None:
+    assert iou.confusion_matrix(np.array([1, V], dtype), np.array([1, 77], dtype), 2).tolist() == [[0, 0], [0, 1]]
 
 
 def test_arguments_are_left_as_they_were() -> None:

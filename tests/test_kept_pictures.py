@@ -16,7 +16,7 @@ def _score(digest: str = "ab") -> ImageScore:
     return ImageScore(filename="a.jpg", mean_iou=0.1 + 0.2, baseline_mean_iou=None, mask_sha256=digest)
 
 
-def _gallery(score: ImageScore) -> Gallery:
+def _gallery(score: ImageScore, note: str = "") -> Gallery:
     drawn = Drawn(
         score=score,
         size=(3, 2),
@@ -26,7 +26,7 @@ def _gallery(score: ImageScore) -> Gallery:
         error_map="",
         wrong=1 / 3,
         classes=(0, 20),
-        note="Über",
+        note=note,
     )
     return Gallery({"best": (drawn,), "median": ()}, ((0, 0, 0), (128, 0, 0)))
 
@@ -68,13 +68,25 @@ def test_other_predictions_places_or_code_are_drawn(root: Runs, monkeypatch: pyt
     assert root.drawn == 4
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"groups": {"best": [{}]}, "palette": []}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"groups": {"best": [{}]}, "palette": []}', '{"groups": [], "palette": []}']
+)
 def test_damaged_ones_are_drawn_anew(root: Runs, content: str) -> None:
     root.find("1")
     [kept] = (root.folder / "1").iterdir()
     kept.write_text(content)
     assert root.find("1") == root.find("1") == _gallery(_score())
     assert root.drawn == 2
+
+
+@pytest.mark.parametrize(
+    "gallery", [_gallery(_score(), "Predicted anew."), Gallery({"best": (), "median": ()}, ())], ids=["noted", "missing"]
+)
+def test_pictures_of_which_some_are_missing_or_otherwise_are_not_kept(root: Runs, gallery: Gallery) -> None:
+    chosen = {"best": [_score()], "median": []}
+    (root.folder / "1").mkdir()
+    assert kept_pictures.find_or_draw(chosen, ("root",), str(root.folder / "1"), lambda: gallery) == gallery
+    assert list((root.folder / "1").iterdir()) == []
 
 
 def test_removed_run_takes_its_pictures_along(root: Runs) -> None:

@@ -102,6 +102,13 @@ def test_some_steps_behind_the_first_are_recorded_once(
     assert len(_profiles(tmp_path)) == (recorded > 0)
 
 
+def test_training_goes_on_where_nothing_can_be_recorded(tmp_path: pathlib.Path, clock: Clock) -> None:
+    (tmp_path / "file").touch()
+    with profiling.profiled(str(tmp_path / "file")) as times:
+        assert clock.train(30) == list(range(30))
+    assert times.steps + times.traced_steps == 30
+
+
 def test_recording_ends_where_a_step_fails(tmp_path: pathlib.Path) -> None:
     def fail() -> None:
         for number, _ in enumerate(profiling.watched(range(9), iter(range(99)).__next__)):

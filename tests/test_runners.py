@@ -21,6 +21,7 @@ from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestA
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.types import Channel, standard_artifacts
+from tfx.utils import dependency_utils
 
 from components import progress
 from components.errors import DataError, VocsegError
@@ -250,8 +251,12 @@ def test_local_metadata_is_the_roots_own_file(tmp_path: pathlib.Path) -> None:
     assert os.path.isfile(locations.metadata)
 
 
+def test_tfx_does_not_pack_itself_up_for_local_workers() -> None:
+    assert dependency_utils.make_beam_dependency_flags(list(targets.LOCAL_BEAM_ARGS)) == list(targets.LOCAL_BEAM_ARGS)
+
+
 def test_local_beam_never_fetches_a_runner() -> None:
-    assert set(targets.LOCAL_BEAM_ARGS) == {"--runner=DirectRunner", "--direct_running_mode=in_memory"}
+    assert {"--runner=DirectRunner", "--direct_running_mode=in_memory"} < set(targets.LOCAL_BEAM_ARGS)
 
 
 # The lock of a root.
@@ -385,7 +390,7 @@ def test_what_comes_before_the_steps_is_tried_again_and_the_summary_has_the_trie
         if failures:
             raise failures.pop()
 
-    def run_local(pipeline: None, run: str, on_start: None, on_end: Any, on_retry: Any) -> list[runners.Step]:
+    def run_local(pipeline: None, run: str, on_start: None, on_end: Any, beam: type, on_retry: Any) -> list[runners.Step]:
         on_retry("Write", passing, 4.0, 2)
         steps = [runners.Step(name, "run", 1.0, {}) for name in ("Write", "Read")]
         for step in steps:

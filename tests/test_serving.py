@@ -17,6 +17,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from components import features, losses, serving
 from components.models import registry
@@ -470,6 +471,12 @@ def test_export_has_the_weights_and_no_optimizer(served: Served) -> None:
     assert slots > 2 * parameters  # Adam's two moments exist, and could be exported.
     size = sum(path.stat().st_size for path in (served.folder / "variables").glob("variables.data-*"))
     assert 4 * parameters <= size <= 4 * parameters + 4096
+
+
+def test_signatures_share_one_network_for_pictures_of_its_size_and_one_for_others(served: Served) -> None:
+    saved = saved_model_pb2.SavedModel.FromString((served.folder / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    assert sum(any(node.op == "Conv2D" for node in function.node_def) for function in functions) == 2
 
 
 def test_metadata_beside_the_model_says_what_a_client_needs(served: Served) -> None:

@@ -108,7 +108,7 @@ class Drunk(Tiny):
     def __init__(self) -> None:
         """Loses its weights."""
         super().__init__()
-        self._weights[0].assign(np.full((1, 1, 3, 3), np.nan))
+        self.weights[0].assign(np.full((1, 1, 3, 3), np.nan))
 
 
 class Shifted(Tiny):
