@@ -2,11 +2,10 @@
 
 import json
 import pathlib
-import subprocess
-import sys
+import statistics
 import tempfile
 
-from benchmarks import models, voc
+from benchmarks import child, models, voc
 from benchmarks.harness import Measured, Row
 
 _CLIENT = """
@@ -34,9 +33,7 @@ print(json.dumps({"import": imported, "load": loaded, "first": first[1], "second
 
 def answer_twice(model: pathlib.Path, picture: str) -> dict[str, float]:
     """Returns seconds in a new process: the import of TensorFlow, the load, the first answer, the second."""
-    command = [sys.executable, "-c", _CLIENT, str(model), picture]
-    said = subprocess.run(command, check=True, text=True, capture_output=True).stdout
-    return json.loads(said.splitlines()[-1])
+    return json.loads(child.python("-c", _CLIENT, str(model), picture).splitlines()[-1])
 
 
 def sizes(model: pathlib.Path) -> tuple[int, int]:
@@ -55,7 +52,7 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
         total, checkpoint = sizes(folder)
         answer_twice(folder, picture)  # The files are in the cache from here on.
         taken = [answer_twice(folder, picture) for _ in range(turns)]
-    imported, loaded, first = (_median([one[what] for one in taken]) for what in ("import", "load", "first"))
+    imported, loaded, first = (statistics.median(one[what] for one in taken) for what in ("import", "load", "first"))
     note = (
         f"load {loaded:.2f} s, first answer {first:.2f} s; import of TensorFlow apart: {imported:.1f} s; export "
         f"{total / 2**20:.1f} MiB, of which the checkpoint {checkpoint / 2**20:.1f}; the weights are {weights / 2**20:.1f}"
@@ -69,7 +66,3 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
             note=note,
         )
     ]
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]

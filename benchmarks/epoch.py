@@ -4,6 +4,7 @@ The reference is `model.fit`, and, since the end of its epochs often waits for t
 a loop of `train_on_batch`, too.
 """
 
+import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 
 from benchmarks import inputs
-from benchmarks.harness import Row, Way, measure
+from benchmarks.harness import Limit, Row, Way, measure
 from components import features, hosts, input_pipeline, trainer
 from components.hosts import Hosts
 from components.input_pipeline import InputConfig
@@ -29,6 +30,8 @@ OURS = "the Trainer's loop"
 NETWORKS = ("unet", "unet_strided")
 TRAIN = TrainConfig(batch_size=BATCH, epochs=1000)
 TRANSFORM = TransformConfig(height_px=SIDE_PX, width_px=SIDE_PX)
+MODEL = ModelConfig(filters=FILTERS, dropout=0.0)
+MOST_WAITING_PERCENT = 3
 INPUT = InputConfig(transform=TRANSFORM, augment=AugmentConfig(), batch_size=BATCH)
 CLASSES = len(features.VOC_CLASSES)
 
@@ -36,7 +39,7 @@ CLASSES = len(features.VOC_CLASSES)
 def bare(name: str) -> keras.Model:
     """Returns the same network, compiled by Keras."""
     keras.utils.set_random_seed(0)
-    model = registry.build(ModelConfig(name=name, filters=FILTERS), CLASSES, SIDE_PX, SIDE_PX)
+    model = registry.build(dataclasses.replace(MODEL, name=name), CLASSES, SIDE_PX, SIDE_PX)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=features.IGNORE_LABEL)
     model.compile(keras.optimizers.Adam(TRAIN.learning_rate), loss, jit_compile=False)
     return model
@@ -55,14 +58,15 @@ class Ours:
     Args:
         name: of the network.
         store: what it learns from.
+        augment: how it is varied.
     """
 
-    def __init__(self, name: str, store: RecordStore) -> None:
+    def __init__(self, name: str, store: RecordStore, augment: AugmentConfig = INPUT.augment) -> None:
         """Builds it."""
         config = TrainerConfig(
             transform=TRANSFORM,
-            augment=AugmentConfig(),
-            model=ModelConfig(name=name, filters=FILTERS),
+            augment=augment,
+            model=dataclasses.replace(MODEL, name=name),
             train=TRAIN,
             serving=ServingConfig(),
             class_names=features.VOC_CLASSES,
@@ -70,7 +74,8 @@ class Ours:
         )
         keras.utils.set_random_seed(0)
         self._loop = trainer.make_loop(config, store, Hosts(strategy=hosts.local_strategy()))
-        self._batches, self._epoch = input_pipeline.TrainingBatches(store, INPUT, seed=0), 0
+        self._batches = input_pipeline.TrainingBatches(store, dataclasses.replace(INPUT, augment=augment), seed=0)
+        self._epoch = 0
 
     def train(self) -> None:
         """Trains one epoch."""
@@ -84,7 +89,7 @@ def by_batch(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> None
         model.train_on_batch(images[start : start + BATCH], labels[start : start + BATCH])
 
 
-def time_network(name: str, store: RecordStore, turns: int) -> list[Row]:
+def time_network(name: str, store: RecordStore, turns: int) -> list[Row | Limit]:
     """Times an epoch of a network."""
     images, labels = arrays(store)
     mine, fitted, stepped = Ours(name, store), bare(name), bare(name)
@@ -101,7 +106,7 @@ def time_network(name: str, store: RecordStore, turns: int) -> list[Row]:
     ]
 
 
-def run(data: pathlib.Path, turns: int) -> list[Row]:
+def run(data: pathlib.Path, turns: int) -> list[Row | Limit]:
     """Times an epoch of each network."""
     pictures = inputs.transformed(data, TRANSFORM)[:PICTURES]
     with tempfile.TemporaryDirectory() as folder, open_store([inputs.write_transformed(pictures, folder)], CLASSES) as store:

@@ -2,6 +2,7 @@
 
 import pathlib
 import tempfile
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -38,8 +39,11 @@ def ours(examples: pathlib.Path, model: pathlib.Path, target: pathlib.Path) -> n
     return np.array(evaluation.read_evaluation(str(target / "evaluation")).overall.candidate.confusion_matrix)
 
 
-def bare(files: list[str], network: keras.Model) -> np.ndarray:
-    """Returns the confusion matrix, int64 [C, C]: decode, resize, network, enlarge, argmax, bincount; nothing else."""
+def make_bare(network: keras.Model) -> Callable[[list[str]], np.ndarray]:
+    """Returns what makes of records the confusion matrix, int64 [C, C].
+
+    Decode, resize, network, enlarge, argmax, bincount; nothing else.
+    """
     transform, count = models.config().transform, len(models.CLASSES)
     described = {key: tf.io.FixedLenFeature([], tf.string) for key in (features.IMAGE, features.LABEL)}
 
@@ -53,17 +57,20 @@ def bare(files: list[str], network: keras.Model) -> np.ndarray:
         counted = label != features.IGNORE_LABEL
         return tf.boolean_mask(tf.cast(label, tf.int32) * count + ids, counted)
 
-    total = np.zeros(count * count, np.int64)
-    for record in tf.data.TFRecordDataset(files, compression_type="GZIP"):
-        total += np.bincount(pairs(record), minlength=count * count)
-    return total.reshape(count, count)
+    def measure_all(files: list[str]) -> np.ndarray:
+        total = np.zeros(count * count, np.int64)
+        for record in tf.data.TFRecordDataset(files, compression_type="GZIP"):
+            total += np.bincount(pairs(record), minlength=count * count)
+        return total.reshape(count, count)
+
+    return measure_all
 
 
 def run(data: pathlib.Path, turns: int) -> list[Row]:
     """Times them on the test split; fails where their confusion matrices differ by more than a pixel in ten thousand."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        network = models.export(folder / "model" / "Format-Serving")
+        bare = make_bare(models.export(folder / "model" / "Format-Serving"))
         generation.ours(data, f"{folder}/made")
         once = executors.copies(folder / "made", folder / "once", SPLITS, 1)
         more = executors.copies(folder / "made", folder / "more", SPLITS, MORE)
@@ -74,11 +81,11 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
             with tempfile.TemporaryDirectory(dir=folder) as target:
                 return ours(examples, folder / "model", pathlib.Path(target))
 
-        _compare(evaluate(once), bare(files, network))
+        _compare(evaluate(once), bare(files))
         ways = [
             Way("once", lambda: evaluate(once), count),
             Way("more", lambda: evaluate(more), MORE * count),
-            Way("bare loop", lambda: bare(files, network), count),
+            Way("bare loop", lambda: bare(files), count),
         ]
         found = measure(ways, turns, warmups=0)  # To compare them has warmed them up.
     work, start_s = executors.running(found["once"], found["more"], "Evaluator")

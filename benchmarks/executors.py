@@ -1,13 +1,14 @@
 """What executors of TFX's components are run with outside a pipeline: artifacts, Beam's options, and more records."""
 
-import os
 import pathlib
+import statistics
 from collections.abc import Sequence
 
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.artifact import Artifact
 
+from benchmarks import voc
 from benchmarks.harness import Measured
 from pipeline import targets
 
@@ -40,7 +41,7 @@ def copies(made: pathlib.Path, target: pathlib.Path, splits: Sequence[str], time
         (target / f"Split-{split}").mkdir(parents=True)
         for file in sorted((made / f"Split-{split}").iterdir()):
             for number in range(times):
-                os.link(file, target / f"Split-{split}" / f"{number}-{file.name}")
+                voc.link(file, target / f"Split-{split}" / f"{number}-{file.name}")
     return target
 
 
@@ -53,6 +54,10 @@ def running(once: Measured, more: Measured, name: str) -> tuple[Measured, float]
         name: of the result.
     """
     seconds = tuple(long - short for long, short in zip(more.seconds, once.seconds, strict=True))
+    if min(seconds) <= 0:
+        raise RuntimeError(
+            f"{name}: more took no longer than once ({more.seconds}, {once.seconds} s). Try it on an idle machine."
+        )
     work = Measured(name, seconds, more.amount - once.amount)
-    starts = sorted(short - once.amount * taken / work.amount for short, taken in zip(once.seconds, seconds, strict=True))
-    return work, starts[len(starts) // 2]
+    starts = (short - once.amount * taken / work.amount for short, taken in zip(once.seconds, seconds, strict=True))
+    return work, statistics.median(starts)

@@ -1,6 +1,7 @@
 """The harness: ways to do the same work take turns, several times after a warm-up; medians, spread and ratio count."""
 
 import dataclasses
+import importlib.metadata
 import os
 import pathlib
 import platform
@@ -8,6 +9,8 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+PACKAGES = ("apache-beam", "keras", "numpy", "pillow", "tensorflow", "tensorflow-model-analysis", "tfx")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +152,7 @@ def to_dict(row: Row | Limit) -> dict[str, Any]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Returns what the figures depend on: processor, cores, memory, load, and the versions of what computes."""
-    import keras
-    import numpy as np
+    """Returns what the figures depend on: processor, cores, memory, and the versions of what computes."""
     import tensorflow as tf
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -159,10 +160,9 @@ def describe_machine() -> dict[str, Any]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory / 2**30, 1),
-        "load": os.getloadavg()[0],
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
     }
 

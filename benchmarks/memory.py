@@ -5,12 +5,10 @@ Both runs train one epoch of a small network, so that what is measured is what t
 
 import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 from typing import Any
 
-from benchmarks import voc
+from benchmarks import child, voc
 from benchmarks.harness import Limit
 
 TIMES = 10
@@ -25,8 +23,7 @@ MOST_GROWTH_PERCENT = 15
 def measure(data: pathlib.Path, root: pathlib.Path) -> dict[str, Any]:
     """Runs the pipeline in a process of its own; returns the summary."""
     summary = root / "summary.json"
-    command = [sys.executable, "-m", "pipeline", "run", *SETTINGS, f"--data={data}", f"--root={root}", f"--summary={summary}"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    child.vocseg("run", *SETTINGS, f"--data={data}", f"--root={root}", f"--summary={summary}")
     return json.loads(summary.read_text())
 
 

@@ -55,12 +55,10 @@ def start(python: str, images: np.ndarray, labels: np.ndarray) -> Iterator[Torch
     with tempfile.TemporaryDirectory() as folder:
         for name, array in (("images", images), ("labels", labels)):
             np.save(f"{folder}/{name}.npy", array)
-        # While we take our turn, its threads must not look for work in busy loops.
-        environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
         command = [python, "-m", "benchmarks.pytorch_networks", folder, str(epoch.BATCH)]
         root = pathlib.Path(__file__).parents[1]
         pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=root, env=environment) as process:
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=root) as process:
             yield Torch(process)
 
 
@@ -69,7 +67,7 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
     python = os.environ.get("TORCH_PYTHON")
     if not python:
         print("pytorch is left out: --torch does not say which Python has PyTorch", file=sys.stderr)
-        return []
+        return []  # Among all; where it is named, the command line is refused.
     rows = []
     pictures = inputs.transformed(data, epoch.TRANSFORM)[: epoch.PICTURES]
     with tempfile.TemporaryDirectory() as folder:
@@ -82,10 +80,10 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
 
 def _row(name: str, ours: epoch.Ours, torch: Torch, count: int, turns: int) -> Row:
     parameters = epoch.bare(name).count_params()
-    ways = [Way("the Trainer's loop", ours.train, count)]
+    ways = [Way(epoch.OURS, ours.train, count)]
     ways += [Way(f"PyTorch, {one}", lambda one=one: torch.train(name, one, parameters), count) for one in LAYOUTS]
     found = measure(ways, turns)
-    mine = found.pop("the Trainer's loop")
+    mine = found.pop(epoch.OURS)
     best, other = sorted(found.values(), key=lambda measured: measured.rate, reverse=True)
     what = f"epoch, {name}, {epoch.FILTERS} filters, {epoch.SIDE_PX} px, PyTorch"
     note = f"{other.name}: {other.rate:.2f} images/s; {parameters:,} parameters"

@@ -14,6 +14,7 @@ from benchmarks import executors, generation
 from benchmarks.harness import Row, Way, measure
 from components import features, preprocessing, records, schema_gen, transform
 from components.datasets import registry
+from components.untuned import untuned
 from pipeline.graph import import_path
 from pipeline_config import TransformConfig, to_json
 
@@ -59,7 +60,7 @@ def bare(examples: pathlib.Path, target: pathlib.Path) -> list[str]:
 
     for split in SPLITS:
         files = records.list_files([f"{examples}/Split-{split}/*"])
-        made = tf.data.TFRecordDataset(files, "GZIP").map(transformed, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        made = untuned(tf.data.TFRecordDataset(files, "GZIP").map(transformed, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
         with tf.io.TFRecordWriter(f"{target}/{split}.gz", "GZIP") as writer:
             for one in made.as_numpy_iterator():
                 writer.write(_example(one))

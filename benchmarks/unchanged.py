@@ -1,12 +1,10 @@
 """What the command line costs where there is nothing to do: a run with nothing changed, and `--help`."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
+from benchmarks.child import python, vocseg
 from benchmarks.harness import Limit, Measured, Way, measure
 
 SETTINGS = ("--preset=voc2007_scratch", "--spec=voc2007", "--epochs=1", "--set=model.name=unet", "--set=model.filters=4")
@@ -16,17 +14,6 @@ with uncollected():
     {}
 """
 """As a run imports what it needs before its first step."""
-
-
-def vocseg(*arguments: str) -> None:
-    """Runs a command in a process of its own."""
-    python("-m", "pipeline", *arguments)
-
-
-def python(*arguments: str) -> None:
-    """Runs Python on its own, silently."""
-    quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=quiet)
 
 
 def run(data: pathlib.Path, turns: int) -> list[Limit]:

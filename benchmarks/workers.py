@@ -24,7 +24,8 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
 
         def generate(options: tuple[str, ...]) -> None:
             with tempfile.TemporaryDirectory(dir=folder) as target:
-                generation.ours(folder / "data", target, options)
+                if (made := generation.ours(folder / "data", target, options)) != count:
+                    raise AssertionError(f"of {count} pairs, {made} became examples")
 
         ways = [
             Way("two workers", lambda: generate(TWO), count),

@@ -76,9 +76,11 @@ def test_help_lists_all_benchmarks_without_heavy_imports(tmp_path: pathlib.Path)
     [
         ((), "give --data DIR, a folder that holds VOCdevkit/VOC2007"),
         (("metric",), "give --data DIR, a folder that holds VOCdevkit/VOC2007"),
-        (("metrics", "--data", "data"), "there is no benchmark metrics; there are epoch, "),
+        (("metrics", "--data", "data"), "there is no benchmark metrics; there are cold_start, "),
         (("--data", "data/VOCdevkit"), "there is no VOCdevkit/VOC2007 in data/VOCdevkit"),
         (("--data", "data", "--turns", "0"), "--turns: expected 1 or more; got 0"),
+        (("pytorch", "--data", "data"), "pytorch needs --torch PYTHON, or TORCH_PYTHON"),
+        (("pytorch", "--data", "data", "--torch", "nowhere/python"), "nowhere/python cannot be executed"),
         (("--data", "data", "--output", "nowhere/out.json"), "--output: nowhere/out.json cannot be written"),
     ],
     ids=" ".join,
@@ -87,6 +89,8 @@ def test_wrong_command_line_says_what_to_give_and_exits_with_2(
     data: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, arguments: tuple[str, ...], words: str
 ) -> None:
     monkeypatch.chdir(data.parent)
+    for name in ("VOCSEG_SHARED_DATA", benchmarks.TORCH):
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(SystemExit) as error:
         benchmarks.main(arguments)
     assert error.value.code == 2
@@ -129,6 +133,22 @@ def test_benchmark_that_fails_makes_the_status_1_and_leaves_the_others_their_res
     result = json.loads(output.read_text())
     assert (len(result["rows"]), result["failed"]) == (2, {"bad": "RuntimeError: the pipe burst"})
     assert result["machine"]["cores"] >= 1
+
+
+def test_what_has_been_measured_is_written_before_the_next_begins(run: Callable[..., int], tmp_path: pathlib.Path) -> None:
+    output, seen = tmp_path / "result.json", []
+
+    def look() -> list[Row]:
+        seen.extend(json.loads(output.read_text())["rows"])
+        return []
+
+    assert run("--output", str(output), first=_row, second=look) == 0
+    assert [row["benchmark"] for row in seen] == ["first"]
+
+
+def test_data_is_looked_for_where_the_tests_have_it(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOCSEG_SHARED_DATA", str(tmp_path))
+    assert benchmarks._parser().parse_args([]).data == tmp_path / "voc2007"
 
 
 def test_interrupt_is_status_130_and_keeps_what_has_been_measured(
