@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import sys
 import traceback
@@ -16,6 +17,7 @@ from typing import Any
 
 from components.errors import VocsegError
 from pipeline import quiet
+from pipeline.console import is_interrupt
 from pipeline.locations import check_writable
 
 NAMES = {
@@ -52,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     _check(arguments, parser)
     quiet.quiet_tfx()
-    if arguments.torch:
-        os.environ[TORCH] = os.path.abspath(arguments.torch)
+    if python := shutil.which(arguments.torch or ""):
+        os.environ[TORCH] = os.path.abspath(python)
     rows: list[Any] = []
     found: list[dict[str, Any]] = []
     failed: dict[str, str] = {}
@@ -64,12 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             new = importlib.import_module(f"benchmarks.{name}").run(arguments.data, arguments.turns)
             rows += new
             found += [{"benchmark": name, "load_before": load, **_to_dict(row)} for row in new]
-        except Exception as error:  # The others are worth having.
-            failed[name] = _tell(name, error, arguments.debug)
-        except KeyboardInterrupt:
-            failed[name] = "interrupted"
-            print(failed[name], file=sys.stderr)
-            break
+        except (Exception, KeyboardInterrupt) as error:  # The others are worth having.
+            failed[name] = "interrupted" if is_interrupt(error) else _tell(name, error, arguments.debug)
+            if failed[name] == "interrupted":
+                print(failed[name], file=sys.stderr)
+                break
         finally:
             _write(found, failed, arguments.output)
     if rows:
@@ -122,7 +123,7 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
         parser.error(f"--data: there is no VOCdevkit/VOC2007 in {arguments.data}; give the folder that holds it")
     if "pytorch" in arguments.names and not arguments.torch:
         parser.error(f"pytorch needs --torch PYTHON, or {TORCH}: an interpreter that has PyTorch, which is not installed here")
-    if arguments.torch and not os.access(arguments.torch, os.X_OK):
+    if "pytorch" in (arguments.names or NAMES) and arguments.torch and not shutil.which(arguments.torch):
         parser.error(f"--torch: expected an interpreter of Python; {arguments.torch} cannot be executed")
     if arguments.turns < 1:
         parser.error(f"--turns: expected 1 or more; got {arguments.turns}")

@@ -1,5 +1,6 @@
 """A Python of its own for what is timed from its start to its end."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -20,14 +21,16 @@ def python(*arguments: str) -> str:
     """
     quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     with tempfile.TemporaryFile("w+") as said:
-        with subprocess.Popen(
-            [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=said, text=True, env=quiet
-        ) as process:
+        command = [sys.executable, *arguments]
+        # In a group of its own: a terminal would interrupt it, too, and a second interrupt falls into its cleaning up.
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, env=quiet, process_group=0) as process:
             try:
                 printed, _ = process.communicate()
             except KeyboardInterrupt:
                 process.send_signal(signal.SIGINT)
-                process.wait(_FAREWELL_S)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_FAREWELL_S)
+                process.kill()  # Does nothing to one that has ended.
                 raise
         if process.returncode:
             said.seek(0)

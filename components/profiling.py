@@ -99,7 +99,8 @@ class _Watch:
         if self._recording:
             self._recording = False
             self._recorded = self.times.profiled_steps > 0
-            self._try("write", lambda: tf.profiler.experimental.stop(save=self._recorded))
+            if not self._try("write", lambda: tf.profiler.experimental.stop(save=self._recorded)):
+                self.times.profiled_steps = 0
 
     def _try(self, what: str, act: Callable[[], None]) -> bool:
         """Tells whether it worked: a training does not fail over what is written of its steps."""

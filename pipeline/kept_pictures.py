@@ -40,9 +40,9 @@ def find_or_draw(
 
 
 def _is_whole(gallery: Gallery, chosen: Mapping[str, "Sequence[ImageScore]"]) -> bool:
-    """Tells whether all were drawn, and nothing is to be said of any: what is missing today may be there tomorrow."""
+    """Tells whether all were drawn, and as they were evaluated: what is missing or other here may not be elsewhere."""
     drawn = [one for group in gallery.groups.values() for one in group]
-    return len(drawn) == sum(map(len, chosen.values())) and not any(one.note for one in drawn)
+    return len(drawn) == sum(map(len, chosen.values())) and not any(one.note and one.prediction for one in drawn)
 
 
 def _key(chosen: Mapping[str, "Sequence[ImageScore]"], places: Sequence[str]) -> str:

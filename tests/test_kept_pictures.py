@@ -22,7 +22,7 @@ def _gallery(score: ImageScore, note: str = "") -> Gallery:
         size=(3, 2),
         image="data:image/jpeg;base64,AA==",
         truth="data:image/png;base64,AA==",
-        prediction="",
+        prediction="data:image/png;base64,AQ==",
         error_map="",
         wrong=1 / 3,
         classes=(0, 20),

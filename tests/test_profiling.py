@@ -102,11 +102,21 @@ def test_some_steps_behind_the_first_are_recorded_once(
     assert len(_profiles(tmp_path)) == (recorded > 0)
 
 
-def test_training_goes_on_where_nothing_can_be_recorded(tmp_path: pathlib.Path, clock: Clock) -> None:
-    (tmp_path / "file").touch()
-    with profiling.profiled(str(tmp_path / "file")) as times:
+@pytest.mark.parametrize("impossible", ["start", "stop"])
+def test_training_goes_on_where_nothing_can_be_recorded(
+    tmp_path: pathlib.Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, impossible: str
+) -> None:
+    stop = tf.profiler.experimental.stop
+
+    def refuse(*_: object, **__: object) -> None:
+        if impossible == "stop":
+            stop(save=False)
+        raise tf.errors.AlreadyExistsError(None, None, "no")
+
+    monkeypatch.setattr(tf.profiler.experimental, impossible, refuse)
+    with profiling.profiled(str(tmp_path)) as times:
         assert clock.train(30) == list(range(30))
-    assert times.steps + times.traced_steps == 30
+    assert (times.steps + times.traced_steps, times.profiled_steps) == (30, 0)
 
 
 def test_recording_ends_where_a_step_fails(tmp_path: pathlib.Path) -> None:

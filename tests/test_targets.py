@@ -89,7 +89,11 @@ def test_portable_needs_a_job_server_and_takes_the_image_if_there_is_one(tmp_pat
 
 def test_local_options_can_be_replaced(tmp_path: pathlib.Path) -> None:
     added = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
-    assert targets.of_runner("local", CONFIG, _locations(tmp_path), "1", added).beam_args == ("--runner=DirectRunner", "--sdk_container_image=unused", *added)
+    assert targets.of_runner("local", CONFIG, _locations(tmp_path), "1", added).beam_args == (
+        "--runner=DirectRunner",
+        "--sdk_container_image=unused",
+        *added,
+    )
     assert targets.of_runner("local", CONFIG, _locations(tmp_path), "1").beam_args == targets.LOCAL_BEAM_ARGS
 
 
