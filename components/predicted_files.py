@@ -1,11 +1,13 @@
 """Masks for a user's pictures, written to disk: a palette PNG of each one's own size, an overlay, regions, pixel counts."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,16 @@ from components.regions import Region, draw_boxes, find_regions, has_background,
 from components.served_models import Answer
 
 BATCH_SIZE = 16
-"""Pictures that are held at a time."""
+"""Pictures that pass through the model together; while it is at the next ones, they are held, too."""
 
 BATCH_BYTES = 64 * 2**20
 """Encoded bytes with which a batch ends, whatever its number of pictures."""
 
 MAX_FILE_BYTES = 2**30
 """A larger file is not read: no picture within the size limit needs so many."""
+
+_Batch = dict[pathlib.Path, bytes | None]
+"""Pictures with their bytes, None where they cannot be read."""
 
 _OVERLAY_LEVEL = 1
 """Of compression, where the pixels are a photograph's: 18 ms instead of 49 for one of VOC's, and 1 % more bytes. A mask's
@@ -94,7 +99,7 @@ def predict_files(
     scored: bool = False,
     min_area_px: int | None = None,
 ) -> Iterator[Prediction]:
-    """Writes mask and overlay, with a frame around each region, for each picture, a batch at a time.
+    """Writes mask and overlay, with a frame around each region, for each picture, a batch behind the model.
 
     Args:
         model: the model.
@@ -110,10 +115,9 @@ def predict_files(
         VocsegError: a file cannot be written.
     """
     max_pixels = model.max_pixels if method == PLAIN else features.MAX_PIXELS
-    for batch in _batches(outputs):
-        for image, content, (mask, scores, error) in zip(
-            batch, batch.values(), _predict_batch(model, list(batch.values()), method, scored), strict=True
-        ):
+    asked = _ask_ahead(_batches(outputs), lambda contents: _predict_batch(model, contents, method, scored))
+    for batch, answers in asked:
+        for image, content, (mask, scores, error) in zip(batch, batch.values(), answers, strict=True):
             if mask is None or content is None:
                 why = _UNREAD if content is None else picture_size.refusal(content, max_pixels) or error
                 yield Prediction(image, None, why, {})
@@ -146,9 +150,9 @@ def to_record(prediction: Prediction, class_names: Sequence[str]) -> dict[str, A
     }
 
 
-def _batches(images: Iterable[pathlib.Path]) -> Iterator[dict[pathlib.Path, bytes | None]]:
-    """Yields pictures with their bytes, or None where they cannot be read, until `BATCH_SIZE` or `BATCH_BYTES` is reached."""
-    batch: dict[pathlib.Path, bytes | None] = {}
+def _batches(images: Iterable[pathlib.Path]) -> Iterator[_Batch]:
+    """Yields pictures until `BATCH_SIZE` or `BATCH_BYTES` is reached."""
+    batch: _Batch = {}
     size = 0
     for image in images:
         batch[image] = content = _read(image)
@@ -160,7 +164,27 @@ def _batches(images: Iterable[pathlib.Path]) -> Iterator[dict[pathlib.Path, byte
         yield batch
 
 
-def _predict_batch(model: Model, batch: list[bytes | None], method: Method, scored: bool) -> Iterable[Answer]:
+def _ask_ahead(
+    batches: Iterable[_Batch], ask: Callable[[list[bytes | None]], Iterator[Answer]]
+) -> Iterator[tuple[_Batch, Iterator[Answer]]]:
+    """Yields batches with their answers, while the model is at the next one: what is done with answers takes as long."""
+
+    def first_of(batch: _Batch) -> tuple[_Batch, Iterator[Answer]]:
+        answers = ask(list(batch.values()))
+        return batch, itertools.chain([next(answers)], answers)  # The first one takes the model; the others are there then.
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for batch in batches:
+            asked = pool.submit(first_of, batch)
+            if waiting:
+                yield waiting.result()
+            waiting = asked
+        if waiting:
+            yield waiting.result()
+
+
+def _predict_batch(model: Model, batch: list[bytes | None], method: Method, scored: bool) -> Iterator[Answer]:
     encoded = [content or b"" for content in batch]
     if method != PLAIN:
         return (model.predict_by(method, content) for content in encoded)
