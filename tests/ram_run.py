@@ -36,9 +36,9 @@ def main(data: str, local: str) -> None:
     small = {"train.epochs": "2", "model.filters": "4", "model.depth": "2", "evaluate.beat_constant": "false"}
     config = override(preset("mini"), small | {"evaluate.min_mean_iou": "0"})
     with contextlib.redirect_stdout(sys.stderr):
-        request = Request(root=f"ram://{store}/root", data=f"ram://{store}/data", local=local)
+        request = Request(root=f"ram://{store}/store", data=f"ram://{store}/data", local=local)
         found = [run(config, request) for _ in range(2)]
-    paths = stores.names_below(f"ram://{store}/root")
+    paths = stores.names_below(f"ram://{store}/store")
     steps = [{step["name"]: step["status"] for step in summary.steps} for summary in found]
     print(json.dumps({"steps": steps, "pushed": found[0].pushed, "paths": found[0].paths, "files": paths, "touched": touched}))
 

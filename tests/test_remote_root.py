@@ -34,7 +34,7 @@ def test_whole_run_in_a_store(mini_voc: pathlib.Path, tmp_path: pathlib.Path) ->
     assert {status for name, status in first.items() if not name.endswith("Baseline")} == {"run"}
     assert {status for name, status in second.items() if not name.endswith("Baseline")} == {"cached"}
     version = found["pushed"]["version"]
-    assert re.fullmatch(rf"ram://[0-9a-f]+/root/models/mini\.data-[0-9a-f]+/{version}", found["pushed"]["path"])
+    assert re.fullmatch(rf"ram://[0-9a-f]+/store/models/mini\.data-[0-9a-f]+/{version}", found["pushed"]["path"])
     places = {re.sub(r"(data-)[0-9a-f]{6}", r"\1", name) for name in found["files"]}
     model = f"models/mini.data-/{version}"
     assert {f"{model}/saved_model.pb", f"{model}/assets.extra/model_card.json"} <= places
@@ -60,21 +60,21 @@ def test_records_of_roots_in_stores_lie_apart(tmp_path: pathlib.Path, monkeypatc
 
 def test_embedded_data_is_written_to_the_store_once(ram_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_graph.fake_voc, "SPLIT_SIZES", {"train": 2, "val": 1, "test": 1})
-    folder = run_graph._write_embedded(f"{ram_store}/root/data")
+    folder = run_graph._write_embedded(f"{ram_store}/store/data")
     below = sorted(files.files_below(folder))
-    assert folder.startswith(f"{ram_store}/root/data/embedded-")
+    assert folder.startswith(f"{ram_store}/store/data/embedded-")
     assert len(below) == 4 * 2 + 3 and "VOCdevkit/VOC2007/ImageSets/Segmentation/train.txt" in below
     monkeypatch.setattr(run_graph.fake_voc, "write_fake_voc", lambda folder: pytest.fail("it is there"))
-    assert run_graph._write_embedded(f"{ram_store}/root/data") == folder
+    assert run_graph._write_embedded(f"{ram_store}/store/data") == folder
 
 
 def test_store_that_cannot_be_written_is_refused_before_any_step(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture, mini_voc: pathlib.Path
 ) -> None:
-    arguments = ["run", "--preset=mini", "--root=nowhere://bucket/root", f"--local={tmp_path}", f"--data={mini_voc}"]
+    arguments = ["run", "--preset=mini", "--root=nowhere://bucket/store", f"--local={tmp_path}", f"--data={mini_voc}"]
     assert main(arguments) == 1
-    assert "--root: nothing can be written to nowhere://bucket/root" in capsys.readouterr().err
-    [summary] = tmp_path.glob("stores/root-*/runs/*/summary.json")
+    assert "--root: nothing can be written to nowhere://bucket/store" in capsys.readouterr().err
+    [summary] = tmp_path.glob("stores/store-*/runs/*/summary.json")
     assert json.loads(summary.read_text())["steps"] == []
 
 
@@ -87,20 +87,20 @@ def test_command_that_needs_models_on_this_machine_says_what_to_do(
     command: list[str], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main([*command, "--root=gs://bucket/root"]) == 1
+    assert main([*command, "--root=gs://bucket/store"]) == 1
     error = capsys.readouterr().err
-    assert f"vocseg {command[0]} needs a folder on this machine, and gs://bucket/root is in a store" in error
-    assert "gcloud storage cp -r gs://bucket/root/models DIR" in error
+    assert f"vocseg {command[0]} needs a folder on this machine, and gs://bucket/store is in a store" in error
+    assert "gcloud storage cp -r gs://bucket/store/models DIR" in error
     assert list(tmp_path.iterdir()) == []
 
 
 def test_runs_of_a_root_in_a_store_are_looked_for_on_this_machine(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
 ) -> None:
-    folder = pathlib.Path(local_folder("gs://bucket/root", tmp_path), "runs", "20261121T000000Z")
+    folder = pathlib.Path(local_folder("gs://bucket/store", tmp_path), "runs", "20261121T000000Z")
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps({"run": folder.name, "pipeline": "mini.embedded", "status": "failed"}))
-    assert main(["runs", "--root=gs://bucket/root", f"--local={tmp_path}"]) == 0
+    assert main(["runs", "--root=gs://bucket/store", f"--local={tmp_path}"]) == 0
     said = capsys.readouterr().out
     assert folder.name in said and f"recorded on this machine, in {folder.parents[1]} (--local" in said
 
@@ -109,9 +109,9 @@ def test_runs_of_a_root_in_a_store_are_looked_for_on_this_machine(
 def test_where_no_runs_are_found_the_folder_on_this_machine_is_named(
     command: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
 ) -> None:
-    main([command, "--root=gs://bucket/root", f"--local={tmp_path}"])
+    main([command, "--root=gs://bucket/store", f"--local={tmp_path}"])
     captured = capsys.readouterr()
-    assert f"in {local_folder('gs://bucket/root', tmp_path)} (--local says" in captured.out
+    assert f"in {local_folder('gs://bucket/store', tmp_path)} (--local says" in captured.out
     assert "There are no runs in" in captured.out + captured.err
 
 
@@ -120,9 +120,9 @@ def test_records_lie_in_one_place_whatever_the_working_directory(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    request = Request(root="gs://bucket/root")
+    request = Request(root="gs://bucket/store")
     here = locations_of(request, preset("mini")).here
     (tmp_path / "other").mkdir()
     monkeypatch.chdir("other")
     assert locations_of(request, preset("mini")).here == here
-    assert here.startswith(f"{tmp_path}/.local/share/vocseg/stores/root-")
+    assert here.startswith(f"{tmp_path}/.local/share/vocseg/stores/store-")
