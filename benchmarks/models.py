@@ -7,6 +7,7 @@ import keras
 
 from components import features, serving
 from components.models import registry
+from components.models.folding import fold_batch_norm
 from pipeline_config import PipelineConfig, ServingConfig, TransformConfig, voc2007
 
 CLASSES = features.VOC_CLASSES
@@ -28,6 +29,6 @@ def export(folder: pathlib.Path) -> keras.Model:
     chosen = config()
     keras.utils.set_random_seed(0)
     model = registry.build(chosen.model, len(CLASSES), chosen.transform.height_px, chosen.transform.width_px)
-    whole = registry.for_whole_pictures(model, chosen.model)
+    whole = registry.for_whole_pictures(fold_batch_norm(model), chosen.model)
     serving.save(whole, str(folder), chosen.transform, ServingConfig(), CLASSES, features.voc_palette()[: len(CLASSES)])
     return model

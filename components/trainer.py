@@ -35,6 +35,7 @@ from components.errors import TrainingError
 from components.hosts import Hosts
 from components.input_pipeline import InputConfig
 from components.models import registry
+from components.models.folding import fold_batch_norm
 from components.record_store import RecordStore, open_store
 from components.training_loop import Measured, TrainingLoop
 from components.training_state import StateFolder, TrainingState, decode, encode, remove_finished
@@ -117,7 +118,7 @@ def _train(config: TrainerConfig, fn_args: FnArgs, team: Hosts) -> None:
 
 def _export(config: TrainerConfig, best: keras.Model, pictures: tuple[tf.Tensor, tf.Tensor], fn_args: FnArgs) -> None:
     """Writes the SavedModel, beside it what a warm start needs, and a picture of what the network does."""
-    whole = registry.for_whole_pictures(best, config.model)
+    whole = registry.for_whole_pictures(fold_batch_norm(best), config.model)
     drawn = panel.draw_panel(whole, pictures, config.palette)
     panel.write_picture(drawn, os.path.join(fn_args.model_run_dir, PICTURE_FILE))
     artifact = os.path.dirname(fn_args.serving_model_dir)
