@@ -47,7 +47,7 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
     picture = voc.pairs(data, "test")[0].image
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name, "model")
-        network = models.export(folder)
+        network = models.export(folder, data)
         weights = sum(weight.value.numpy().nbytes for weight in network.weights)
         total, checkpoint = sizes(folder)
         answer_twice(folder, picture)  # The files are in the cache from here on.

@@ -70,7 +70,7 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
     """Times them on the test split; fails where their confusion matrices differ by more than a pixel in ten thousand."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        bare = make_bare(models.export(folder / "model" / "Format-Serving"))
+        bare = make_bare(models.export(folder / "model" / "Format-Serving", data))
         generation.ours(data, f"{folder}/made")
         once = executors.copies(folder / "made", folder / "once", SPLITS, 1)
         more = executors.copies(folder / "made", folder / "more", SPLITS, MORE)

@@ -1,4 +1,4 @@
-"""The metric alone: two encoded masks an image to sums, beside TFMA's own metrics for segmentation, which have TP and FP."""
+"""The metric alone: two masks an image to sums, beside TFMA's own metrics for segmentation, which have TP and FP."""
 
 import io
 import pathlib
@@ -15,6 +15,7 @@ from components import features, iou, iou_tfma, masks
 
 CLASSES = len(features.VOC_CLASSES)
 IMAGES = 40
+REFERENCE = "TFMA's SemanticSegmentation*"
 
 
 def make_answers(data: pathlib.Path, count: int) -> list[tuple[bytes, bytes]]:
@@ -31,25 +32,41 @@ def _decode(encoded: bytes) -> np.ndarray:
     return np.asarray(PIL.Image.open(io.BytesIO(encoded)))
 
 
-def theirs(answers: Sequence[tuple[bytes, bytes]]) -> dict[int, tuple[float, float]]:
-    """Returns TP and FP a class, by the computations that TFMA makes of its two metrics."""
-    ids = list(range(CLASSES))
-    options = {"class_ids": ids, "ground_truth_key": "label", "prediction_key": "mask", "decode_prediction": True}
-    options["ignore_ground_truth_id"] = features.IGNORE_LABEL
+def theirs(answers: Sequence[tuple[Any, Any]], encoded: bool = True) -> dict[int, tuple[float, float]]:
+    """Returns TP and FP a class, by the computations that TFMA makes of its two metrics.
+
+    Args:
+        answers: truth and prediction of each image.
+        encoded: they are PNGs; else arrays.
+    """
+    options = {
+        "class_ids": list(range(CLASSES)),
+        "ground_truth_key": "label",
+        "prediction_key": "mask",
+        "decode_ground_truth": encoded,
+        "decode_prediction": encoded,
+        "ignore_ground_truth_id": features.IGNORE_LABEL,
+    }
     # TFMA merges what two metrics share: the matrices are computed once for both.
     computation, _ = tfma.metrics.SemanticSegmentationTruePositive(**options).computations()
     (preprocessor,), combiner = computation.preprocessors, computation.combiner
     sums = combiner.create_accumulator()
     for label, mask in answers:
-        extracts = {tfma.LABELS_KEY: {"label": np.array([label])}, tfma.PREDICTIONS_KEY: {"mask": np.array([mask])}}
+        label, mask = (np.array([one]) if encoded else one for one in (label, mask))
+        extracts = {tfma.LABELS_KEY: {"label": label}, tfma.PREDICTIONS_KEY: {"mask": mask}}
         for element in preprocessor.process(extracts):
             sums = combiner.add_input(sums, element)
     return {class_id: (matrix.tp, matrix.fp) for class_id, matrix in sums.items()}
 
 
-def ours(answers: Sequence[tuple[bytes, bytes]]) -> np.ndarray:
+def ours(answers: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Returns the confusion matrix, int64 [C, C]: TP, FP and all else."""
-    return sum(iou.confusion_matrix(_decode(label), _decode(mask), CLASSES) for label, mask in answers)
+    return sum(iou.confusion_matrix(label, mask, CLASSES) for label, mask in answers)
+
+
+def decode(answers: Sequence[tuple[bytes, bytes]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns truth and prediction of each image as arrays of ids, uint8 [H, W]."""
+    return [(_decode(label), _decode(mask)) for label, mask in answers]
 
 
 def everything(answers: Sequence[tuple[bytes, bytes]]) -> list[Any]:
@@ -60,19 +77,29 @@ def everything(answers: Sequence[tuple[bytes, bytes]]) -> list[Any]:
 def run(data: pathlib.Path, turns: int) -> list[Row]:
     """Times them; fails where TP or FP differ."""
     answers = make_answers(data, IMAGES)
-    matrix, expected = ours(answers), theirs(answers)
-    for class_id, found in expected.items():
-        positives = matrix[class_id, class_id], matrix[:, class_id].sum() - matrix[class_id, class_id]
-        if found != positives:
-            raise AssertionError(f"class {class_id}: TFMA counts {found}, we {positives}")
+    decoded = decode(answers)
+    matrix = ours(decoded)
+    for expected in (theirs(answers), theirs(decoded, encoded=False)):
+        for class_id, found in expected.items():
+            positives = matrix[class_id, class_id], matrix[:, class_id].sum() - matrix[class_id, class_id]
+            if found != positives:
+                raise AssertionError(f"class {class_id}: TFMA counts {found}, we {positives}")
     ways = [
-        Way("confusion matrix", lambda: ours(answers), IMAGES),
+        Way("confusion matrix", lambda: ours(decode(answers)), IMAGES),
         Way("all measures", lambda: everything(answers), IMAGES),
-        Way("TFMA's SemanticSegmentation*", lambda: theirs(answers), IMAGES),
+        Way(REFERENCE, lambda: theirs(answers), IMAGES),
+        Way("confusion matrix, decoded", lambda: ours(decoded), IMAGES),
+        Way(f"{REFERENCE}, decoded", lambda: theirs(decoded, encoded=False), IMAGES),
     ]
     found = measure(ways, turns)
-    reference = found["TFMA's SemanticSegmentation*"]
+    reference, bare = found[REFERENCE], found[f"{REFERENCE}, decoded"]
     return [
         Row(what="metric: confusion matrix", unit="images", ours=found["confusion matrix"], reference=reference, aim=20),
         Row(what="metric: with Dice, boundary IoU, digest", unit="images", ours=found["all measures"], reference=reference),
+        Row(
+            what="metric: confusion matrix of decoded masks",
+            unit="images",
+            ours=found["confusion matrix, decoded"],
+            reference=bare,
+        ),
     ]

@@ -43,7 +43,7 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
     found = [pathlib.Path(pair.image) for split in ("train", "validation", "test") for pair in voc.pairs(data, split)]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        network = models.export(folder / "model")
+        network = models.export(folder / "model", data)
         (folder / "in").mkdir()
         for number in range(IMAGES):
             voc.link(found[number % len(found)], folder / "in" / f"{number}.jpg")

@@ -39,5 +39,6 @@ def overlay(image: np.ndarray, mask: np.ndarray, palette: Sequence[Color] | np.n
     Returns:
         uint8 [H, W, 3].
     """
-    tinted = (image.astype(np.uint16) + np.array(palette, np.uint16)[mask]) // 2
-    return np.where((mask >= (1 if background else 0))[..., np.newaxis], tinted, image).astype(np.uint8)
+    colors = np.take(np.array(palette, np.uint8), mask, axis=0)
+    tinted = (image & colors) + ((image ^ colors) >> 1)  # Their mean, rounded down, without leaving uint8.
+    return np.where((mask >= (1 if background else 0))[..., np.newaxis], tinted, image)

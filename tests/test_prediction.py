@@ -68,6 +68,11 @@ def _ids(path: pathlib.Path | None) -> np.ndarray:
         return np.asarray(image)
 
 
+def _looks_like(pixels: np.ndarray, color: list[int]) -> None:
+    """Checks pixels of an overlay, a JPEG: 16 levels are what a line of one pixel loses; a tint is far more."""
+    assert np.abs(pixels.astype(int) - color).max() <= 16
+
+
 def test_model_knows_its_classes_and_colors(model: prediction.Model) -> None:
     assert model.class_names == NAMES
     assert model.palette == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
@@ -87,11 +92,11 @@ def test_mask_is_a_palette_png_of_ids_in_the_colors_of_voc(model: prediction.Mod
 def test_overlay_beside_the_mask_is_the_picture_tinted(model: prediction.Model, tmp_path: pathlib.Path) -> None:
     images = [_write(tmp_path / f"{name}.png", name) for name in ("red", "background")]
     list(_predict(model, images, tmp_path / "out"))
-    red = PIL.Image.open(tmp_path / "out" / "red_overlay.png")
-    assert (red.mode, red.size) == ("RGB", (7, 5))
-    assert np.unique(np.asarray(red)[1:-1, 1:-1].reshape(-1, 3), axis=0).tolist() == [[164, 0, 0]]  # (200 + 128) / 2
-    plain = np.asarray(PIL.Image.open(tmp_path / "out" / "background_overlay.png"))
-    assert np.unique(plain.reshape(-1, 3), axis=0).tolist() == [[90, 90, 90]]
+    red = PIL.Image.open(tmp_path / "out" / "red_overlay.jpg")
+    assert (red.format, red.mode, red.size) == ("JPEG", "RGB", (7, 5))
+    _looks_like(np.asarray(red)[1:-1, 1:-1], [164, 0, 0])  # (200 + 128) / 2
+    plain = np.asarray(PIL.Image.open(tmp_path / "out" / "background_overlay.jpg"))
+    _looks_like(plain, [90, 90, 90])
 
 
 def test_pixels_are_counted_by_class_and_add_up_to_the_picture(model: prediction.Model, tmp_path: pathlib.Path) -> None:
@@ -128,7 +133,7 @@ def test_unreadable_picture_is_reported_and_the_others_written(model: prediction
     assert [one.error for one in found] == ["", serving.UNREADABLE, "the file cannot be opened, or has more than 1 GiB", ""]
     assert [one.pixels for one in found] == [{"red": 35}, {}, {}, {"blue": 35}]
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == ["good.png", "good_overlay.png", "last.png", "last_overlay.png"]  # Nothing else, nothing half.
+    assert written == ["good.png", "good_overlay.jpg", "last.png", "last_overlay.jpg"]  # Nothing else, nothing half.
 
 
 def test_mask_that_would_replace_its_own_picture_is_refused(model: prediction.Model, tmp_path: pathlib.Path) -> None:
@@ -152,11 +157,11 @@ def test_mask_that_would_replace_another_picture_is_refused_whatever_its_path_lo
 
 
 def test_overlay_that_would_replace_a_picture_is_refused(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(VocsegError, match=r"a_overlay\.png would replace a picture"):
-        predicted_files.output_paths([tmp_path / "a.jpg", tmp_path / "a_overlay.png"], tmp_path)
+    with pytest.raises(VocsegError, match=r"a_overlay\.jpg would replace a picture"):
+        predicted_files.output_paths([tmp_path / "a.jpg", tmp_path / "a_overlay.jpg"], tmp_path)
 
 
-@pytest.mark.parametrize(("one", "other"), [("x/a.jpg", "y/a.jpg"), ("x/a.jpg", "x/a.png"), ("x/a_overlay.jpg", "x/a.jpg")])
+@pytest.mark.parametrize(("one", "other"), [("x/a.jpg", "y/a.jpg"), ("x/a.jpg", "x/a.png")])
 def test_pictures_that_would_get_the_same_mask_are_refused_by_name(tmp_path: pathlib.Path, one: str, other: str) -> None:
     with pytest.raises(VocsegError, match="would both be written to") as raised:
         predicted_files.output_paths([tmp_path / one, tmp_path / other], tmp_path / "out")
@@ -235,9 +240,9 @@ def test_regions_are_framed_in_the_overlay(model: prediction.Model, tmp_path: pa
     assert (blue.left, blue.right) == (40 - int((ids[0] == 3).sum()), 40)
     assert [region.mean_score for region in found.regions] == [None, None]  # Not asked for.
     overlay = _ids(found.overlay)
-    assert overlay[0, 0].tolist() == overlay[19, red.right - 1].tolist() == [128, 0, 0]
-    assert overlay[5, blue.left].tolist() == [128, 128, 0]
-    assert overlay[5, 5].tolist() == [164, 0, 0]
+    _looks_like(overlay[[0, 19], [0, red.right - 1]], [128, 0, 0])
+    _looks_like(overlay[5, blue.left], [128, 128, 0])
+    _looks_like(overlay[5, 5], [164, 0, 0])
 
 
 def test_region_smaller_than_the_least_area_is_no_region_but_stays_in_the_mask(
@@ -281,7 +286,7 @@ def test_results_go_where_they_are_told_to(model: prediction.Model, tmp_path: pa
     places = {images[0]: pathlib.PurePath("one/a.b"), images[1]: pathlib.PurePath("two/deep/a")}
     found = list(_predict(model, images, tmp_path / "out", places))
     assert [one.mask for one in found] == [tmp_path / "out/one/a.b.png", tmp_path / "out/two/deep/a.png"]
-    assert [one.overlay for one in found] == [tmp_path / "out/one/a.b_overlay.png", tmp_path / "out/two/deep/a_overlay.png"]
+    assert [one.overlay for one in found] == [tmp_path / "out/one/a.b_overlay.jpg", tmp_path / "out/two/deep/a_overlay.jpg"]
     assert all(one.mask and one.mask.is_file() and one.overlay and one.overlay.is_file() for one in found)
 
 
@@ -329,13 +334,13 @@ def test_interrupt_while_a_file_is_written_leaves_nothing_half(
 
 def test_record_is_what_the_contract_says() -> None:
     region = Region(2, left=1, top=2, right=4, bottom=6, area_px=9, mean_score=0.123456)
-    paths = pathlib.Path("a.jpg"), pathlib.Path("out/a.png"), pathlib.Path("out/a_overlay.png")
+    paths = pathlib.Path("a.jpg"), pathlib.Path("out/a.png"), pathlib.Path("out/a_overlay.jpg")
     good = predicted_files.Prediction(paths[0], paths[1], "", {"green": 9}, paths[2], 6, 7, (region,))
     box = {"class": "green", "left": 1, "top": 2, "right": 4, "bottom": 6, "area": 9, "mean_score": 0.1235}
     assert predicted_files.to_record(good, NAMES) == {
         "image": "a.jpg",
         "mask": "out/a.png",
-        "overlay": "out/a_overlay.png",
+        "overlay": "out/a_overlay.jpg",
         "height": 6,
         "width": 7,
         "pixels": {"green": 9},
@@ -475,7 +480,7 @@ def test_overlay_tints_the_first_class_where_it_is_no_background(folder: pathlib
     names = {"class_names": ["road", *NAMES[1:]], "palette": [[0, 0, 250], *PALETTE[1:]]}
     path.write_text(json.dumps(json.loads(path.read_text()) | names))
     (found,) = _predict(prediction.Model(tmp_path / "model"), [_write(tmp_path / "a.png", "background")], tmp_path / "out")
-    assert _ids(found.overlay)[2, 3].tolist() == [45, 45, 170]  # (90 + 0) / 2 and (90 + 250) / 2
+    _looks_like(_ids(found.overlay)[2, 3], [45, 45, 170])  # (90 + 0) / 2 and (90 + 250) / 2
 
 
 def test_picture_of_one_pixel_has_a_mask_of_one_pixel_whichever_way(model: prediction.Model) -> None:

@@ -426,7 +426,11 @@ def test_decision_between_two_classes_can_be_computed_by_hand() -> None:
     ("height", "width"),
     [(1, 1), (2, 3), (5, 7), (63, 9), (64, 9), (65, 9), (128, 20), (200, 131), (1, 50), (50, 1)],
 )
-def test_strips_give_the_ids_that_resizing_at_once_gives(height: int, width: int) -> None:
+@pytest.mark.parametrize("limit", [0, serving._AT_ONCE])
+def test_strips_give_the_ids_that_resizing_at_once_gives(
+    height: int, width: int, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_AT_ONCE", limit)
     logits = np.random.default_rng(height * width).normal(0, 1, (6, 8, 5)).astype(np.float32)
     at_once = np.argmax(tf.image.resize(logits, (height, width)), axis=-1)
     eager = serving.best_classes(tf.constant(logits), tf.constant(height), tf.constant(width))
