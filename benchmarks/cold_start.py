@@ -55,7 +55,8 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
     imported, loaded, first = (statistics.median(one[what] for one in taken) for what in ("import", "load", "first"))
     note = (
         f"load {loaded:.2f} s, first answer {first:.2f} s; import of TensorFlow apart: {imported:.1f} s; export "
-        f"{total / 2**20:.1f} MiB, of which the checkpoint {checkpoint / 2**20:.1f}; the weights are {weights / 2**20:.1f}"
+        f"{total / 2**20:.1f} MiB, of which the checkpoint {checkpoint / 2**20:.1f}; the weights before folding are "
+        f"{weights / 2**20:.1f}"
     )
     return [
         Row(

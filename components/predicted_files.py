@@ -20,7 +20,7 @@ from components.regions import Region, draw_boxes, find_regions, has_background,
 from components.served_models import Answer
 
 BATCH_SIZE = 16
-"""Pictures that pass through the model together; while it is at the next ones, they are held, too."""
+"""Pictures that pass through the model together; while it is at some, those before and behind them are held, too."""
 
 BATCH_BYTES = 64 * 2**20
 """Encoded bytes with which a batch ends, whatever its number of pictures."""
@@ -33,6 +33,9 @@ _Batch = dict[pathlib.Path, bytes | None]
 
 _MASK_FORMAT = {"format": "PNG", "compress_type": zlib.Z_RLE}
 """Runs are all that there is to compress, as `masks.encode_ids` has it."""
+
+OVERLAY_END = "_overlay.jpeg"
+"""Not .jpg: a second `predict *.jpg` would take the overlays that lie there for pictures."""
 
 _OVERLAY_FORMAT = {"format": "JPEG", "quality": 95, "subsampling": 0}
 """To be looked at: off by 0.8 levels on average where VOC's are, in 1.1 ms and 98 kB. As PNG it takes 14 ms and 288 kB."""
@@ -80,7 +83,7 @@ def output_paths(
         VocsegError: two pictures would get the same mask, or a mask would replace a picture.
     """
     stems = {image: out / (places[image] if places else image.stem) for image in images}
-    paths = {image: tuple(stem.with_name(stem.name + end) for end in (".png", "_overlay.jpg")) for image, stem in stems.items()}
+    paths = {image: tuple(stem.with_name(stem.name + end) for end in (".png", OVERLAY_END)) for image, stem in stems.items()}
     inputs = {image.resolve() for image in paths}
     taken: dict[pathlib.Path, pathlib.Path] = {}
     for image, outputs in paths.items():
@@ -117,7 +120,8 @@ def predict_files(
         VocsegError: a file cannot be written.
     """
     max_pixels = model.max_pixels if method == PLAIN else features.MAX_PIXELS
-    asked = _ask_ahead(_batches(outputs), lambda contents: _predict_batch(model, contents, method, scored))
+    size = BATCH_SIZE if method == PLAIN else 1  # Other methods take pictures one by one.
+    asked = _ask_ahead(_batches(outputs, size), lambda contents: _predict_batch(model, contents, method, scored))
     for batch, answers in asked:
         for image, content, (mask, scores, error) in zip(batch, batch.values(), answers, strict=True):
             if mask is None or content is None:
@@ -151,14 +155,14 @@ def to_record(prediction: Prediction, class_names: Sequence[str]) -> dict[str, A
     }
 
 
-def _batches(images: Iterable[pathlib.Path]) -> Iterator[_Batch]:
-    """Yields pictures until `BATCH_SIZE` or `BATCH_BYTES` is reached."""
+def _batches(images: Iterable[pathlib.Path], most: int) -> Iterator[_Batch]:
+    """Yields that many pictures, or fewer that reach `BATCH_BYTES`."""
     batch: _Batch = {}
     size = 0
     for image in images:
         batch[image] = content = _read(image)
         size += len(content or b"")
-        if len(batch) == BATCH_SIZE or size >= BATCH_BYTES:
+        if len(batch) == most or size >= BATCH_BYTES:
             yield batch
             batch, size = {}, 0
     if batch:
@@ -174,8 +178,9 @@ def _ask_ahead(
         answers = ask(list(batch.values()))
         return batch, itertools.chain([next(answers)], answers)  # The first one takes the model; the others are there then.
 
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        waiting = None
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    waiting = None
+    try:
         for batch in batches:
             asked = pool.submit(first_of, batch)
             if waiting:
@@ -183,6 +188,8 @@ def _ask_ahead(
             waiting = asked
         if waiting:
             yield waiting.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # After an error or an interrupt, the next batch is not begun.
 
 
 def _predict_batch(model: Model, batch: list[bytes | None], method: Method, scored: bool) -> Iterator[Answer]:

@@ -534,7 +534,7 @@ def test_predict_writes_mask_and_overlay_and_says_the_pixels(
     PIL.Image.new("RGB", (10, 2), COLORS["green"]).save(green)
     assert main(["predict", "--model", str(version), str(picture), str(green), "--out", "out"]) == 0
     text = capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a_overlay.jpg", "b.png", "b_overlay.jpg"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a_overlay.jpeg", "b.png", "b_overlay.jpeg"]
     with PIL.Image.open(tmp_path / "out" / "a.png") as mask:
         assert (mask.mode, mask.size, np.unique(np.asarray(mask)).tolist()) == ("P", (7, 5), [1])
     assert "2 pictures" in text
@@ -597,7 +597,7 @@ def test_predict_into_the_pictures_own_folder_replaces_none(
 ) -> None:
     before = picture.read_bytes()
     assert main(["predict", "--model", str(version), str(picture), "--out", "in"]) == 0
-    assert sorted(path.name for path in picture.parent.iterdir()) == ["a.jpg", "a.png", "a_overlay.jpg"]
+    assert sorted(path.name for path in picture.parent.iterdir()) == ["a.jpg", "a.png", "a_overlay.jpeg"]
     assert picture.read_bytes() == before
     capsys.readouterr()
     png = picture.with_name("b.png")
@@ -617,7 +617,7 @@ def test_predict_goes_on_after_a_bad_picture_and_names_it(
     assert f"{bad}: " in captured.err
     assert "1 of 2 pictures could not be read" in captured.err
     assert "Traceback" not in captured.err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a_overlay.jpg"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a_overlay.jpeg"]
     assert [cells[:2] for cells in _rows(captured.out)] == [["red", "35"]]
 
 
@@ -648,7 +648,7 @@ def test_predict_writes_a_json_line_a_picture_with_boxes_also_for_bad_ones(
     assert first == {
         "image": "in/a.jpg",
         "mask": "out/a.png",
-        "overlay": "out/a_overlay.jpg",
+        "overlay": "out/a_overlay.jpeg",
         "height": 5,
         "width": 7,
         "pixels": {"red": 35},
@@ -658,7 +658,7 @@ def test_predict_writes_a_json_line_a_picture_with_boxes_also_for_bad_ones(
     assert box == {"class": "red", "left": 0, "top": 0, "right": 7, "bottom": 5, "area": 35}
     assert (second["image"], second["mask"], second["boxes"]) == ("in/bad.png", None, [])
     assert second["error"] and f"in/bad.png: {second['error']}" in capsys.readouterr().err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a_overlay.jpg", "found.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a_overlay.jpeg", "found.jsonl"]
 
 
 def test_predict_with_json_to_standard_output_writes_nothing_else_there(version: pathlib.Path, picture: pathlib.Path) -> None:
@@ -681,7 +681,7 @@ def test_predict_takes_folders_with_equal_names_patterns_and_a_list(
     command = ["predict", "--model", str(version), "--out", "out"]
     assert main([*command, "one", "two"]) == 0
     assert sorted(str(path.relative_to("out")) for path in pathlib.Path("out").rglob("*.*")) == [
-        f"{folder}/a{end}" for folder in ("one", "two") for end in (".png", "_overlay.jpg")
+        f"{folder}/a{end}" for folder in ("one", "two") for end in (".png", "_overlay.jpeg")
     ]
     assert main([*command, "???/a.*"]) == 0
     assert "2 pictures" in capsys.readouterr().out

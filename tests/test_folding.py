@@ -1,5 +1,7 @@
 """Batch normalisation folded into convolutions: the same results, fewer layers."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -66,6 +68,11 @@ def test_every_architecture(name: str) -> None:
     _folds_to(registry.build(config, 3), 0, _pictures(2, side + margin, side + margin, 3))
 
 
+def test_a_head_of_one_channel() -> None:
+    config = ModelConfig(name="deeplabv3plus", head="sigmoid", encoder_weights="none", frozen_batch_norm=False)
+    _folds_to(registry.build(config, 2), 0, _pictures(1, 64, 64, 3))
+
+
 @pytest.mark.parametrize("encoder", ["efficientnet_v2_b0", "resnet50"])
 def test_encoders(encoder: str) -> None:
     config = ModelConfig(name="unet_pretrained", encoder=encoder, encoder_weights="none", frozen_batch_norm=False)
@@ -103,7 +110,9 @@ def test_a_result_of_the_model_stays() -> None:
     model = keras.Model(inputs, [seen, layers.BatchNormalization()(seen)])
     _shake(model)
     pictures = _pictures(2, 8, 9, 3)
-    expected, found = model(pictures, training=False), fold_batch_norm(model)(pictures, training=False)
+    folded = fold_batch_norm(model)
+    assert len(_normalisations(folded)) == 1
+    expected, found = model(pictures, training=False), folded(pictures, training=False)
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_allclose(np.asarray(other), np.asarray(one), rtol=0, atol=TOLERANCE)
 
@@ -120,3 +129,55 @@ def test_a_normalisation_used_twice_stays() -> None:
     shared = layers.BatchNormalization()
     x = shared(layers.Conv2D(3, 1)(inputs))
     _folds_to(keras.Model(inputs, shared(layers.Conv2D(3, 1)(x))), 1, _pictures(2, 8, 9, 3))
+
+
+def test_a_convolution_used_in_a_nested_model_and_outside_stays() -> None:
+    inner, inputs = keras.Input((None, None, 3)), keras.Input((None, None, 3))
+    shared = layers.Conv2D(3, 1)
+    nested = keras.Model(inner, layers.BatchNormalization()(shared(inner)))
+    _folds_to(keras.Model(inputs, layers.Add()([nested(inputs), shared(inputs)])), 1, _pictures(2, 8, 9, 3))
+
+
+def test_a_nested_model_used_twice_stays() -> None:
+    inner, inputs = keras.Input((None, None, 3)), keras.Input((None, None, 3))
+    nested = keras.Model(inner, layers.BatchNormalization()(layers.Conv2D(3, 1)(inner)))
+    _folds_to(keras.Model(inputs, nested(nested(inputs))), 1, _pictures(2, 8, 9, 3))
+
+
+def test_a_normalisation_of_rows_stays() -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(8, 1)(inputs)
+    _folds_to(keras.Model(inputs, layers.BatchNormalization(axis=1)(x)), 1, _pictures(2, 8, 8, 3))
+
+
+class _Twice(layers.BatchNormalization):
+    """Normalises, and doubles."""
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Runs it."""
+        return 2 * super().call(inputs, training=training, mask=mask)
+
+
+def test_what_derives_from_a_normalisation_stays() -> None:
+    inputs = keras.Input((8, 8, 3))
+    _folds_to(keras.Model(inputs, _Twice()(layers.Conv2D(4, 1)(inputs))), 1, _pictures(2, 8, 8, 3))
+
+
+def test_another_precision_stays() -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = layers.BatchNormalization(dtype="float16")(layers.Conv2D(4, 1)(inputs))
+    _folds_to(keras.Model(inputs, x), 1, _pictures(2, 8, 8, 3))
+
+
+def test_a_model_that_is_not_functional_stays() -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.normalisation = layers.Conv2D(4, 1), layers.BatchNormalization()
+
+        def call(self, inputs: Any) -> Any:
+            return self.normalisation(self.convolution(inputs))
+
+    for model in (Own(), keras.Sequential([layers.Conv2D(4, 1), layers.BatchNormalization()])):
+        model(_pictures(2, 8, 8, 3))
+        _folds_to(model, 1, _pictures(2, 8, 8, 3))

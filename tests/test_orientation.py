@@ -376,10 +376,10 @@ def test_served_mask_is_that_of_the_turned_picture(model: prediction.Model) -> N
 def test_overlay_lies_on_the_turned_picture(model: prediction.Model, tmp_path: pathlib.Path) -> None:
     (tmp_path / "a.jpg").write_bytes(_tagged(6, "<", _thirds()))
     (found,) = predicted_files.predict_files(
-        model, {tmp_path / "a.jpg": (tmp_path / "out/a.png", tmp_path / "out/a_overlay.jpg")}
+        model, {tmp_path / "a.jpg": (tmp_path / "out/a.png", tmp_path / "out/a_overlay.jpeg")}
     )
     assert found.error == ""
-    mask, overlay = (np.asarray(PIL.Image.open(tmp_path / "out" / name)) for name in ("a.png", "a_overlay.jpg"))
+    mask, overlay = (np.asarray(PIL.Image.open(tmp_path / "out" / name)) for name in ("a.png", "a_overlay.jpeg"))
     assert (mask.shape, overlay.shape) == ((48, 32), (48, 32, 3))
     assert overlay[24, 28].max() < 10  # Black, on the right now.
     red, green, blue = overlay[24, 5].tolist()

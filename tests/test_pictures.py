@@ -51,7 +51,7 @@ def test_link_to_a_folder_is_not_followed_in_a_circle() -> None:
 
 @pytest.mark.parametrize("name", ["in", "in/**/*.png"])
 def test_results_of_an_earlier_run_inside_the_folder_are_no_pictures(name: str) -> None:
-    _touch("in/a.png", "in/out/a.png", "in/out/a_overlay.jpg", "in/outer/a.png")
+    _touch("in/a.png", "in/out/a.png", "in/out/a_overlay.jpeg", "in/outer/a.png")
     assert _find(name, out="in/out") == {"in/a.png": "a", "in/outer/a.png": "outer/a"}
 
 

@@ -92,10 +92,10 @@ def test_mask_is_a_palette_png_of_ids_in_the_colors_of_voc(model: prediction.Mod
 def test_overlay_beside_the_mask_is_the_picture_tinted(model: prediction.Model, tmp_path: pathlib.Path) -> None:
     images = [_write(tmp_path / f"{name}.png", name) for name in ("red", "background")]
     list(_predict(model, images, tmp_path / "out"))
-    red = PIL.Image.open(tmp_path / "out" / "red_overlay.jpg")
+    red = PIL.Image.open(tmp_path / "out" / "red_overlay.jpeg")
     assert (red.format, red.mode, red.size) == ("JPEG", "RGB", (7, 5))
     _looks_like(np.asarray(red)[1:-1, 1:-1], [164, 0, 0])  # (200 + 128) / 2
-    plain = np.asarray(PIL.Image.open(tmp_path / "out" / "background_overlay.jpg"))
+    plain = np.asarray(PIL.Image.open(tmp_path / "out" / "background_overlay.jpeg"))
     _looks_like(plain, [90, 90, 90])
 
 
@@ -133,7 +133,7 @@ def test_unreadable_picture_is_reported_and_the_others_written(model: prediction
     assert [one.error for one in found] == ["", serving.UNREADABLE, "the file cannot be opened, or has more than 1 GiB", ""]
     assert [one.pixels for one in found] == [{"red": 35}, {}, {}, {"blue": 35}]
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == ["good.png", "good_overlay.jpg", "last.png", "last_overlay.jpg"]  # Nothing else, nothing half.
+    assert written == ["good.png", "good_overlay.jpeg", "last.png", "last_overlay.jpeg"]  # Nothing else, nothing half.
 
 
 def test_mask_that_would_replace_its_own_picture_is_refused(model: prediction.Model, tmp_path: pathlib.Path) -> None:
@@ -157,8 +157,8 @@ def test_mask_that_would_replace_another_picture_is_refused_whatever_its_path_lo
 
 
 def test_overlay_that_would_replace_a_picture_is_refused(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(VocsegError, match=r"a_overlay\.jpg would replace a picture"):
-        predicted_files.output_paths([tmp_path / "a.jpg", tmp_path / "a_overlay.jpg"], tmp_path)
+    with pytest.raises(VocsegError, match=r"a_overlay\.jpeg would replace a picture"):
+        predicted_files.output_paths([tmp_path / "a.jpg", tmp_path / "a_overlay.jpeg"], tmp_path)
 
 
 @pytest.mark.parametrize(("one", "other"), [("x/a.jpg", "y/a.jpg"), ("x/a.jpg", "x/a.png")])
@@ -286,7 +286,7 @@ def test_results_go_where_they_are_told_to(model: prediction.Model, tmp_path: pa
     places = {images[0]: pathlib.PurePath("one/a.b"), images[1]: pathlib.PurePath("two/deep/a")}
     found = list(_predict(model, images, tmp_path / "out", places))
     assert [one.mask for one in found] == [tmp_path / "out/one/a.b.png", tmp_path / "out/two/deep/a.png"]
-    assert [one.overlay for one in found] == [tmp_path / "out/one/a.b_overlay.jpg", tmp_path / "out/two/deep/a_overlay.jpg"]
+    assert [one.overlay for one in found] == [tmp_path / "out/one/a.b_overlay.jpeg", tmp_path / "out/two/deep/a_overlay.jpeg"]
     assert all(one.mask and one.mask.is_file() and one.overlay and one.overlay.is_file() for one in found)
 
 
@@ -334,13 +334,13 @@ def test_interrupt_while_a_file_is_written_leaves_nothing_half(
 
 def test_record_is_what_the_contract_says() -> None:
     region = Region(2, left=1, top=2, right=4, bottom=6, area_px=9, mean_score=0.123456)
-    paths = pathlib.Path("a.jpg"), pathlib.Path("out/a.png"), pathlib.Path("out/a_overlay.jpg")
+    paths = pathlib.Path("a.jpg"), pathlib.Path("out/a.png"), pathlib.Path("out/a_overlay.jpeg")
     good = predicted_files.Prediction(paths[0], paths[1], "", {"green": 9}, paths[2], 6, 7, (region,))
     box = {"class": "green", "left": 1, "top": 2, "right": 4, "bottom": 6, "area": 9, "mean_score": 0.1235}
     assert predicted_files.to_record(good, NAMES) == {
         "image": "a.jpg",
         "mask": "out/a.png",
-        "overlay": "out/a_overlay.jpg",
+        "overlay": "out/a_overlay.jpeg",
         "height": 6,
         "width": 7,
         "pixels": {"green": 9},

@@ -686,6 +686,10 @@ def test_model_on_an_encoder_is_trained_saved_and_served(
     images = np.random.default_rng(0).random((2, SIZE_PX, 2 * SIZE_PX, 3), np.float32)
     served = loaded.signatures["logits"](images=tf.constant(images))["logits"]
     np.testing.assert_allclose(served, model(images, training=False), rtol=1e-4, atol=1e-4)
+    graph = loaded.signatures["logits"].graph.as_graph_def()
+    operations = {node.op for function in graph.library.function for node in function.node_def}
+    assert "Conv2D" in operations
+    assert "Rsqrt" not in operations  # No batch normalisation is left.
     picture = tf.io.encode_png(np.random.default_rng(0).integers(0, 256, (333, 500, 3), np.uint8))
     answer = loaded.signatures["serving_default"](images=picture[tf.newaxis])
     assert answer["error"].numpy().tolist() == [b""]

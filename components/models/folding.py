@@ -7,8 +7,6 @@ import keras
 import numpy as np
 from keras import layers
 
-_Pairs = dict[layers.BatchNormalization, layers.Layer]
-
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
     """Returns the same function with fewer passes over the pixels, for inference only.
@@ -17,12 +15,14 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     a bias (Jacob et al. 2018, https://arxiv.org/abs/1712.05877, section 3.2). The results differ by rounding.
 
     Args:
-        model: a functional model of float32 layers, nested ones as well; stays as it is.
+        model: of float32 layers, nested functional models among them; stays as it is.
 
     Returns:
         A model with the same inputs and outputs. Convolutions that took a normalisation up have weights of their own, all other
-        layers are shared. Normalisations behind anything else stay.
+        layers are shared. Normalisations behind anything else stay, and so does a model that is not functional as a whole.
     """
+    if not _is_functional(model):
+        return model
     pairs = _find_pairs(model)
     skipped = set(pairs.values())
     folded = {normalisation: _fold(convolution, normalisation) for normalisation, convolution in pairs.items()}
@@ -35,18 +35,15 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call, recursive=True)
 
 
-def _find_pairs(model: keras.Model) -> _Pairs:
-    """Returns each normalisation that can be folded with its convolution: both are used once, and nothing else sees between."""
-    nodes = [node for level in model._nodes_by_depth.values() for node in level]
+def _find_pairs(model: keras.Model) -> dict[layers.BatchNormalization, layers.Layer]:
+    """Returns each normalisation that can be folded, with its convolution: each is used once, and no other sees between."""
+    nodes, results = _graph_of(model)
     calls = collections.Counter(node.operation for node in nodes)
-    uses = collections.Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
-    uses.update(id(tensor) for tensor in model.outputs)
-    pairs: _Pairs = {}
+    uses = collections.Counter(id(tensor) for tensor in [*results, *(one for node in nodes for one in node.input_tensors)])
+    pairs = {}
     for node in nodes:
         layer = node.operation
-        if hasattr(layer, "_nodes_by_depth"):
-            pairs |= _find_pairs(layer)
-        elif isinstance(layer, layers.BatchNormalization):
+        if _is_plain(layer, layers.BatchNormalization) and layer.axis in (-1, 3):
             (between,) = node.input_tensors
             before = between._keras_history.operation
             if _is_linear(before) and calls[layer] == calls[before] == uses[id(between)] == 1:
@@ -54,10 +51,31 @@ def _find_pairs(model: keras.Model) -> _Pairs:
     return pairs
 
 
+def _graph_of(model: keras.Model) -> tuple[list[Any], list[Any]]:
+    """Returns all calls of layers in a functional model, and the tensors that are results; of the models nested in it, too."""
+    nodes = [node for level in model._nodes_by_depth.values() for node in level]
+    results = list(model.outputs)
+    for inner in [node.operation for node in nodes if _is_functional(node.operation)]:
+        inner_nodes, inner_results = _graph_of(inner)
+        nodes += inner_nodes
+        results += inner_results
+    return nodes, results
+
+
+def _is_functional(layer: Any) -> bool:
+    return hasattr(layer, "_nodes_by_depth")
+
+
+def _is_plain(layer: Any, *kinds: type[layers.Layer]) -> bool:
+    """Tells whether a layer is of one of Keras' own kinds, on float32: what derives from them may compute something else."""
+    return type(layer) in kinds and layer.compute_dtype == "float32"
+
+
 def _is_linear(layer: Any) -> bool:
     """Tells whether a layer is a convolution, channels last, with no activation of its own."""
-    convolves = isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D)
-    return convolves and layer.data_format == "channels_last" and layer.activation is keras.activations.linear
+    if not _is_plain(layer, layers.Conv2D, layers.DepthwiseConv2D):
+        return False
+    return layer.data_format == "channels_last" and layer.activation is keras.activations.linear
 
 
 def _fold(convolution: layers.Layer, normalisation: layers.BatchNormalization) -> layers.Layer:
