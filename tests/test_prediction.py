@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -487,3 +488,43 @@ def test_picture_of_one_pixel_has_a_mask_of_one_pixel_whichever_way(model: predi
     for method in (TTA, TILE, BOTH):
         mask, _, error = model.predict_by(method, _encode(np.array([[COLORS["green"]]], np.uint8)))
         assert mask is not None and (mask.tolist(), error) == ([[2]], "")
+
+
+def _one_each(count: int) -> list[dict[pathlib.Path, bytes | None]]:
+    return [{pathlib.Path(f"{number}.jpg"): bytes([number])} for number in range(count)]
+
+
+def test_model_is_asked_a_batch_ahead_and_answers_come_in_order() -> None:
+    begun = [threading.Event() for _ in range(4)]
+
+    def ask(contents: list[bytes | None]) -> Iterator[Any]:
+        (content,) = contents
+        begun[content[0]].set()
+        yield content
+
+    seen = []
+    for number, (batch, answers) in enumerate(predicted_files._ask_ahead(_one_each(4), ask)):
+        assert begun[min(number + 1, 3)].wait(60)  # While this one is not done with.
+        seen.append((str(next(iter(batch))), list(answers)))
+    assert seen == [(f"{number}.jpg", [bytes([number])]) for number in range(4)]
+
+
+def test_error_of_the_model_reaches_the_caller_and_ends_its_thread() -> None:
+    before, asked = threading.active_count(), []
+
+    def ask(contents: list[bytes | None]) -> Iterator[Any]:
+        asked.append(contents)
+        yield 1 // (1 - contents[0][0])
+
+    with pytest.raises(ZeroDivisionError):
+        list(predicted_files._ask_ahead(_one_each(9), ask))
+    assert len(asked) <= 3  # The one that failed is the second; the third may have begun.
+    assert threading.active_count() == before
+
+
+def test_caller_that_leaves_early_ends_the_thread() -> None:
+    before = threading.active_count()
+    answered = predicted_files._ask_ahead(_one_each(9), lambda contents: iter(contents))
+    next(answered)
+    answered.close()
+    assert threading.active_count() == before
