@@ -97,8 +97,9 @@ def _draw(seed: tf.Tensor) -> Draws:
 def _mean_color(picture: tf.Tensor) -> tf.Tensor:
     """Returns the mean of pixels, rounded, as float32 [3]; summed as integers, so that no order of adding matters."""
     count = tf.size(picture, tf.int64)
-    columns = [tf.reduce_sum(plane, 0) for plane in pixels.planes(picture)[:3]]  # In 32 bits, which are summed faster.
-    total = tf.stack([tf.reduce_sum(tf.cast(column, tf.int64)) for column in columns])
+    ones = tf.ones_like(picture[0])
+    rows = [tf.linalg.matvec(plane, ones) for plane in pixels.planes(picture)[:3]]  # XLA multiplies faster than it sums.
+    total = tf.stack([tf.reduce_sum(tf.cast(row, tf.int64)) for row in rows])
     return tf.cast((2 * total + count) // (2 * count), tf.float32)
 
 
