@@ -233,13 +233,9 @@ def _mirror(pictures: tf.Tensor, margin_px: int) -> tf.Tensor:
 
 
 def _finish(batch: tf.Tensor, margin_px: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns what the network gets of pixels, int32 [B, H, W], with their margin."""
+    """Returns what the network gets of pixels, int32 [B, H, W], with their margin, which is not labelled."""
     image, label = to_network(batch)
-    return image, _without_margin(label, margin_px)
-
-
-def _without_margin(label: tf.Tensor, margin_px: int) -> tf.Tensor:
-    return label[:, margin_px:-margin_px, margin_px:-margin_px] if margin_px else label
+    return image, label[:, margin_px:-margin_px, margin_px:-margin_px] if margin_px else label
 
 
 def fill_up(indices: np.ndarray, batch_size: int, filled_size: int) -> np.ndarray:
