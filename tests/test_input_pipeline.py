@@ -125,6 +125,25 @@ def test_batches_of_an_epoch_can_be_made_again(store: RecordStore) -> None:
         assert np.array_equal(labels, labels_again)
 
 
+def test_other_picture_is_read_only_where_it_is_pasted(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[int] = []
+    read = RecordStore.read
+
+    def counted(self: RecordStore, number: np.ndarray) -> np.ndarray:
+        numbers.append(int(number))
+        return read(self, number)
+
+    monkeypatch.setattr(RecordStore, "read", counted)
+    for share, least, most in ((0.0, 23, 23), (0.5, 28, 41), (1.0, 46, 46)):
+        numbers.clear()
+        list(
+            input_pipeline.TrainingBatches(store, _config(23, augment=AugmentConfig(flip=True, copy_paste=share)), 0).of_epoch(
+                0
+            )
+        )
+        assert least <= len(numbers) <= most
+
+
 def test_label_stays_with_its_image_when_shuffled(store: RecordStore) -> None:
     for images, labels in input_pipeline.TrainingBatches(store, _config(4), seed=3).of_epoch(0):
         for image, label in zip(images.numpy(), labels.numpy(), strict=True):
