@@ -182,8 +182,7 @@ def _sample(picture: tf.Tensor, mean: tf.Tensor, row: tf.Tensor, column: tf.Tens
     for value, corner in zip(tf.unstack(mean), zip(*map(pixels.planes, corners), strict=True), strict=False):
         top_left, top_right, bottom_left, bottom_right = (tf.cast(one, tf.float32) for one in corner)
         upper = (1 - across) * top_left + across * top_right
-        # Not `+ across * bottom_right`: one of two products stays unrounded, and in a sum the compiler chooses which one.
-        lower = (1 - across) * bottom_left - (left - column) * bottom_right
+        lower = (1 - across) * bottom_left + across * bottom_right
         channels.append(tf.where(inside, (1 - down) * upper + down * lower, value))
     # What is nearest is one of the corners; what is outside has no id.
     upper_id, lower_id = (tf.where(near_column <= left, *pair) for pair in (corners[:2], corners[2:]))
