@@ -124,5 +124,6 @@ def waiting_share(name: str, store: RecordStore) -> float:
 def run(data: pathlib.Path, turns: int) -> list[Row | Limit]:
     """Times an epoch of each network."""
     pictures = inputs.transformed(data, TRANSFORM)[:PICTURES]
-    with tempfile.TemporaryDirectory() as folder, open_store([inputs.write_transformed(pictures, folder)], CLASSES) as store:
-        return [row for name in NETWORKS for row in time_network(name, store, turns)]
+    with tempfile.TemporaryDirectory() as folder:
+        with open_store([inputs.write_transformed(pictures, folder)], TRANSFORM, CLASSES) as store:
+            return [row for name in NETWORKS for row in time_network(name, store, turns)]

@@ -71,7 +71,7 @@ def bare(path: str) -> tf.data.Dataset:
         parsed = tf.io.parse_single_example(record, described)
         image = tf.reshape(tf.io.decode_raw(parsed[features.IMAGE], tf.uint8), (*shape, 3))
         label = tf.reshape(tf.io.decode_raw(parsed[features.LABEL], tf.uint8), shape)
-        return input_pipeline.to_network(image, label)
+        return preprocessing.scale_image(image), tf.cast(label, tf.int32)
 
     records = tf.data.TFRecordDataset(path).map(parse, tf.data.AUTOTUNE)
     return untuned(records.batch(BATCH, drop_remainder=True).prefetch(tf.data.AUTOTUNE))
@@ -103,7 +103,7 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
     full = dataclasses.replace(voc2007().augment, crop_height_px=0, crop_width_px=0)
     with tempfile.TemporaryDirectory() as folder:
         raw = write_raw(pictures, folder)
-        with open_store([write_transformed(pictures, folder)], len(features.VOC_CLASSES)) as store:
+        with open_store([write_transformed(pictures, folder)], TRANSFORM, len(features.VOC_CLASSES)) as store:
             from_cache, all_bare = ours(store, AugmentConfig(flip=False)), bare(raw)
 
             def from_disk() -> None:

@@ -19,7 +19,7 @@ import PIL.Image
 import tensorflow as tf
 
 from benchmarks import voc
-from components import augment, features, input_pipeline, iou, masks, preprocessing
+from components import augment, features, input_pipeline, iou, masks, pixels, preprocessing
 from components.models import registry
 from components.untuned import untuned
 from pipeline_config import PipelineConfig, override, preset
@@ -64,19 +64,18 @@ def load(folder: pathlib.Path, split: str, config: PipelineConfig) -> Pair:
 
 def training_batches(images: tf.Tensor, labels: tf.Tensor, config: PipelineConfig) -> tf.data.Dataset:
     """Returns varied batches without end."""
-    count, seed = len(images), config.train.seed
+    count, seed, pictures = len(images), config.train.seed, pixels.join(images, labels)
 
-    def vary(number: tf.Tensor, seeds: tf.Tensor) -> Pair:
-        return augment.augment(images[number], labels[number], config.augment, seeds)
+    def vary(number: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        return augment.augment(pictures[number], config.augment, seeds)
 
-    def draw(number: tf.Tensor, partner: tf.Tensor, seeds: tf.Tensor) -> Pair:
-        pair = augment.copy_paste(*vary(number, seeds), lambda: vary(partner, seeds + 1), config.augment, seeds + 2)
-        return input_pipeline.to_network(*pair)
+    def draw(number: tf.Tensor, partner: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        return augment.copy_paste(vary(number, seeds), lambda: vary(partner, seeds + 1), config.augment, seeds + 2)
 
     numbers, partners = (tf.data.Dataset.range(count).shuffle(count, seed + which).repeat() for which in range(2))
     seeds = tf.data.Dataset.random(seed).batch(2)
     drawn = tf.data.Dataset.zip(numbers, partners, seeds).map(draw, tf.data.AUTOTUNE)
-    return untuned(drawn.batch(config.train.batch_size).prefetch(tf.data.AUTOTUNE))
+    return untuned(drawn.batch(config.train.batch_size).map(input_pipeline.to_network).prefetch(tf.data.AUTOTUNE))
 
 
 def train(images: tf.Tensor, labels: tf.Tensor, config: PipelineConfig) -> keras.Model:

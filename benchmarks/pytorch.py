@@ -71,7 +71,7 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
     rows = []
     pictures = inputs.transformed(data, epoch.TRANSFORM)[: epoch.PICTURES]
     with tempfile.TemporaryDirectory() as folder:
-        with open_store([inputs.write_transformed(pictures, folder)], epoch.CLASSES) as store:
+        with open_store([inputs.write_transformed(pictures, folder)], epoch.TRANSFORM, epoch.CLASSES) as store:
             with start(python, *epoch.arrays(store)) as torch:
                 for name in epoch.NETWORKS:
                     rows.append(_row(name, epoch.Ours(name, store), torch, len(store), turns))

@@ -4,6 +4,9 @@ Scale, rotation, crop and mirroring are one affine map from the crop's pixels to
 sampled once: the cost is that of the crop, and image and mask cannot drift apart. Nothing is smoothed before a picture is
 shrunk, so that fine texture aliases a little at scales below 0.7. Brightness, contrast, saturation and hue are one affine map
 of the colours. XLA compiles all of it to a single pass over the crop, six times as fast as TensorFlow's operations one by one.
+
+Pictures come and go as `components/pixels.py` has them. XLA would pack and unpack them anew for each of a pixel's neighbours,
+and each of its colours, if it were asked to: that took half of the time.
 """
 
 import dataclasses
@@ -13,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from components import features
+from components import features, pixels
 from pipeline_config import AugmentConfig
 
 Draws = dict[str, tf.Tensor]
@@ -47,53 +50,42 @@ def for_classes(config: AugmentConfig, class_names: Sequence[str]) -> AugmentCon
     return config if class_names[0].lower() == "background" else dataclasses.replace(config, copy_paste=0.0)
 
 
-def augment(image: tf.Tensor, label: tf.Tensor, config: AugmentConfig, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def augment(picture: tf.Tensor, config: AugmentConfig, seed: tf.Tensor) -> tf.Tensor:
     """Varies a picture and its mask; `copy_paste`, which needs a second pair, is a step of its own.
 
     Args:
-        image: uint8 [H, W, 3], RGB.
-        label: uint8 [H, W], 0..C-1 or 255.
+        picture: pixels, int32 [H, W].
         config: what is varied, and how far; the crop's size.
         seed: int32 [2]; decides all.
 
     Returns:
-        uint8 [crop_height_px, crop_width_px, 3], where it lies outside of the picture of the picture's mean colour, and uint8
-        [crop_height_px, crop_width_px], there 255. Where nothing is configured, the arguments themselves.
+        Pixels, int32 [crop_height_px, crop_width_px], where they lie outside of the picture of the picture's mean colour, and
+        void. Where nothing is configured, the picture itself.
     """
     if not (moves(config) or distorts(config)):
-        return image, label
-    return _compiled(config)(image, label, _draw(seed))
+        return picture
+    return _compiled(config)(picture, _draw(seed))
 
 
 @functools.cache
-def _compiled(config: AugmentConfig) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+def _compiled(config: AugmentConfig) -> Callable[..., tf.Tensor]:
     """Returns `_vary` with these settings; made once, since each new one would be compiled anew."""
     return tf.function(functools.partial(_vary, config=config), jit_compile=True)
 
 
-def _vary(image: tf.Tensor, label: tf.Tensor, draws: Draws, config: AugmentConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    mean = _mean_color(image)
-    channels = tf.unstack(tf.cast(image, tf.float32), axis=-1)
+def _vary(picture: tf.Tensor, draws: Draws, config: AugmentConfig) -> tf.Tensor:
+    mean = _mean_color(picture)
+    *levels, ids = pixels.planes(picture)
+    channels = [tf.cast(level, tf.float32) for level in levels]
     if moves(config):
-        size = tf.shape(label)
+        size = tf.shape(picture)
         height, width = config.crop_height_px or size[0], config.crop_width_px or size[1]
         to_source = _map_crop(tf.cast(size, tf.float32), tf.cast([height, width], tf.float32), config, draws)
-        channels, label = _sample(image, label, mean, *_source(to_source, height, width))
+        channels, ids = _sample(picture, mean, *_source(to_source, height, width))
     if distorts(config):
         channels = _distort(channels, mean, config, draws)
-    levels = [tf.cast(tf.clip_by_value(tf.round(channel), 0.0, 255.0), tf.uint8) for channel in channels]
-    return _unpack(_pack([*levels, label]))
-
-
-def _pack(planes: list[tf.Tensor]) -> tf.Tensor:
-    """Returns four planes, uint8 [H, W] each, as one, int32 [H, W]: computed, and fetched, at once for all."""
-    return tf.add_n([tf.bitwise.left_shift(tf.cast(plane, tf.int32), 8 * place) for place, plane in enumerate(planes)])
-
-
-def _unpack(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the first three planes, uint8 [H, W, 3], and the fourth, uint8 [H, W]."""
-    planes = tf.bitcast(pixels, tf.uint8)
-    return planes[..., :3], planes[..., 3]
+    levels = [tf.cast(tf.clip_by_value(tf.round(channel), 0.0, 255.0), tf.int32) for channel in channels]
+    return pixels.from_planes([*levels, ids])
 
 
 def _draw(seed: tf.Tensor) -> Draws:
@@ -102,10 +94,12 @@ def _draw(seed: tf.Tensor) -> Draws:
     return dict(zip(_CHOICES, draws, strict=True))
 
 
-def _mean_color(image: tf.Tensor) -> tf.Tensor:
-    """Returns the mean of uint8 [H, W, 3], rounded, as float32 [3]; summed as integers, so that no order of adding matters."""
-    count = tf.size(image[..., 0], tf.int64)
-    total = tf.reduce_sum(tf.cast(image, tf.int64), (0, 1))
+def _mean_color(picture: tf.Tensor) -> tf.Tensor:
+    """Returns the mean of pixels, rounded, as float32 [3]; summed as integers, so that no order of adding matters."""
+    count = tf.size(picture, tf.int64)
+    ones = tf.ones_like(picture[0])
+    rows = [tf.linalg.matvec(plane, ones) for plane in pixels.planes(picture)[:3]]  # XLA multiplies faster than it sums.
+    total = tf.stack([tf.reduce_sum(tf.cast(row, tf.int64)) for row in rows])
     return tf.cast((2 * total + count) // (2 * count), tf.float32)
 
 
@@ -158,45 +152,42 @@ def _source(to_source: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tuple[
     return d * x + e * y + f, a * x + b * y + c
 
 
-def _sample(
-    image: tf.Tensor, label: tf.Tensor, mean: tf.Tensor, row: tf.Tensor, column: tf.Tensor
-) -> tuple[list[tf.Tensor], tf.Tensor]:
+def _sample(picture: tf.Tensor, mean: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Samples a picture between its pixels and a mask at the nearest one.
 
     Args:
-        image: uint8 [H, W, 3].
-        label: uint8 [H, W].
+        picture: pixels, int32 [H, W].
         mean: float32 [3], the colour of what lies outside.
         row: float32 [crop height, crop width], where in the picture.
         column: likewise.
 
     Returns:
-        The channels, float32 [crop height, crop width] each, and uint8 [crop height, crop width].
+        The channels, float32 [crop height, crop width] each, and the ids, int32 [crop height, crop width].
     """
-    height, width = tf.unstack(tf.shape(label))
+    height, width = tf.unstack(tf.shape(picture))
     last_row, last_column = tf.cast(height - 1, tf.float32), tf.cast(width - 1, tf.float32)
-    pixels = tf.reshape(_pack([*tf.unstack(image, axis=-1), label]), [-1])
+    flat = tf.reshape(picture, [-1])
 
-    def at(row: tf.Tensor, column: tf.Tensor) -> list[tf.Tensor]:
-        found = tf.gather(pixels, tf.cast(row, tf.int32) * width + tf.cast(column, tf.int32))
-        return [tf.bitwise.right_shift(found, 8 * place) & 255 for place in range(4)]
+    def at(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+        return tf.gather(flat, tf.cast(row, tf.int32) * width + tf.cast(column, tf.int32))
 
     near_row, near_column = tf.floor(row + 0.5), tf.floor(column + 0.5)
     inside = (near_row >= 0) & (near_row <= last_row) & (near_column >= 0) & (near_column <= last_column)
     row, column = tf.clip_by_value(row, 0.0, last_row), tf.clip_by_value(column, 0.0, last_column)
-    near_row, near_column = tf.clip_by_value(near_row, 0.0, last_row), tf.clip_by_value(near_column, 0.0, last_column)
     top, left = tf.floor(row), tf.floor(column)
     bottom, right = tf.minimum(top + 1, last_row), tf.minimum(left + 1, last_column)
     down, across = row - top, column - left
-    corners = zip(at(top, left), at(top, right), at(bottom, left), at(bottom, right), strict=True)
+    corners = at(top, left), at(top, right), at(bottom, left), at(bottom, right)
     channels = []
-    for value, corner in zip(tf.unstack(mean), corners, strict=False):
+    for value, corner in zip(tf.unstack(mean), zip(*map(pixels.planes, corners), strict=True), strict=False):
         top_left, top_right, bottom_left, bottom_right = (tf.cast(one, tf.float32) for one in corner)
         upper = (1 - across) * top_left + across * top_right
         lower = (1 - across) * bottom_left + across * bottom_right
         channels.append(tf.where(inside, (1 - down) * upper + down * lower, value))
-    ids = tf.where(inside, at(near_row, near_column)[3], features.IGNORE_LABEL)
-    return channels, tf.cast(ids, tf.uint8)
+    # What is nearest is one of the corners; what is outside has no id.
+    upper_id, lower_id = (tf.where(near_column <= left, *pair) for pair in (corners[:2], corners[2:]))
+    ids = pixels.planes(tf.where(near_row <= top, upper_id, lower_id))[3]
+    return channels, tf.where(inside, ids, features.IGNORE_LABEL)
 
 
 def _distort(channels: list[tf.Tensor], mean: tf.Tensor, config: AugmentConfig, draws: Draws) -> list[tf.Tensor]:
@@ -235,36 +226,32 @@ def _to_either_side(draw: tf.Tensor) -> tf.Tensor:
     return 2 * draw - 1
 
 
-def copy_paste(
-    image: tf.Tensor, label: tf.Tensor, other: Callable[[], tuple[tf.Tensor, tf.Tensor]], config: AugmentConfig, seed: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+def copy_paste(picture: tf.Tensor, other: Callable[[], tf.Tensor], config: AugmentConfig, seed: tf.Tensor) -> tf.Tensor:
     """Pastes the objects of another picture, after both are augmented; class 0 is the background.
 
     Objects are what is neither background nor void; void close to them, as on their border, is pasted with them and stays void
     (Ghiasi et al. 2021, "Simple Copy-Paste", without their smoothing).
 
     Args:
-        image: uint8 [H, W, 3].
-        label: uint8 [H, W], 0..C-1 or 255.
-        other: returns the other pair, of the same shapes; asked only where something is pasted.
+        picture: pixels, int32 [H, W].
+        other: returns the other pair, likewise; asked only where something is pasted.
         config: the share of the pictures onto which something is pasted.
         seed: int32 [2]; decides whether it is. The same may be given to `augment`.
 
     Returns:
-        uint8 [H, W, 3] and uint8 [H, W].
+        Pixels, int32 [H, W].
     """
     draw = tf.random.stateless_uniform([], tf.random.experimental.stateless_fold_in(seed, 1))
-    return tf.cond(draw < config.copy_paste, lambda: _paste(image, label, *other()), lambda: (image, label))
+    return tf.cond(draw < config.copy_paste, lambda: _paste(picture, other()), lambda: picture)
 
 
 @tf.function(jit_compile=True)
-def _paste(image: tf.Tensor, label: tf.Tensor, other_image: tf.Tensor, other_label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    own, others = (_pack([*tf.unstack(picture, axis=-1), ids]) for picture, ids in ((image, label), (other_image, other_label)))
-    return _unpack(tf.where(_objects_with_border(other_label), others, own))
+def _paste(own: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    return tf.where(_objects_with_border(pixels.planes(others)[3]), others, own)
 
 
 def _objects_with_border(label: tf.Tensor) -> tf.Tensor:
-    """Returns bool [H, W]: what is an object in uint8 [H, W], or void within `_BORDER_PX` of one."""
+    """Returns bool [H, W]: what is an object in ids, int32 [H, W], or void within `_BORDER_PX` of one."""
     void = label == features.IGNORE_LABEL
     objects = ~void & (label != 0)
     near = objects

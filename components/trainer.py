@@ -95,8 +95,8 @@ def run_fn(fn_args: FnArgs) -> None:
 def _train(config: TrainerConfig, fn_args: FnArgs, team: Hosts) -> None:
     num_classes = len(config.class_names)
     with (
-        open_store(records.list_files(fn_args.train_files), num_classes) as train,
-        open_store(records.list_files(fn_args.eval_files), num_classes) as validation,
+        open_store(records.list_files(fn_args.train_files), config.transform, num_classes) as train,
+        open_store(records.list_files(fn_args.eval_files), config.transform, num_classes) as validation,
         tempfile.TemporaryDirectory(prefix="vocseg-log-") as scratch_log,
     ):
         start = base_model.find_start(fn_args.base_model, config.model, config.class_names)

@@ -36,6 +36,13 @@ def make_record(image: np.ndarray, label: np.ndarray, key: str) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
+def parse_record(record: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Returns image and label, uint8 [H, W, 3] and uint8 [H, W], of a record as Transform writes it."""
+    feature = tf.train.Example.FromString(record).features.feature
+    image, label = (feature[name].bytes_list.value[0] for name in (features.IMAGE, features.LABEL))
+    return tf.io.parse_tensor(image, tf.uint8).numpy(), tf.io.parse_tensor(label, tf.uint8).numpy()
+
+
 def write_records(path: pathlib.Path, records: Sequence[bytes]) -> str:
     """Writes a gzipped TFRecord and returns its path."""
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import itertools
 from typing import Any
 
@@ -10,12 +11,16 @@ import pytest
 import tensorflow as tf
 
 from components import augment as module
-from components.augment import augment, copy_paste
+from components import pixels
 from pipeline_config import AugmentConfig
 
 VOID = 255
 GEOMETRY = AugmentConfig(crop_height_px=60, crop_width_px=84, flip=True, min_scale=0.5, max_scale=2.0, rotation_deg=30)
 ALL = dataclasses.replace(GEOMETRY, brightness=0.2, contrast=0.3, saturation=0.4, hue=0.1)
+
+
+def augment(image: tf.Tensor, label: tf.Tensor, config: AugmentConfig, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return pixels.split(module.augment(pixels.join(image, label), config, seed))
 
 
 def _seed(first: int, second: int = 0) -> tf.Tensor:
@@ -181,10 +186,9 @@ def test_small_picture_lies_whole_in_the_crop_and_is_exact(top: float, left: flo
 # What is off, and what is exact.
 
 
-def test_nothing_configured_returns_the_arguments() -> None:
-    image, label = (tf.constant(one) for one in _noise(0, 7, 9))
-    varied, mask = augment(image, label, AugmentConfig(), _seed(0))
-    assert varied is image and mask is label
+def test_nothing_configured_returns_the_argument() -> None:
+    picture = pixels.join(*_noise(0, 7, 9))
+    assert module.augment(picture, AugmentConfig(), _seed(0)) is picture
     assert not module.varies(AugmentConfig())
 
 
@@ -296,10 +300,10 @@ def test_parallel_tf_data_is_bit_for_bit_what_it_is_eagerly(config: AugmentConfi
 
 @pytest.mark.parametrize("config", [GEOMETRY, ALL], ids=["geometry", "all"])
 def test_compiled_variation_is_that_of_single_operations(config: AugmentConfig) -> None:
+    single = functools.partial(module._vary, config=config)
     for seed in range(12):
-        image, label = (tf.constant(one) for one in _noise(seed, 40, 56))
-        draws = module._draw(tf.constant([seed, 0]))
-        compiled, expected = module._compiled(config)(image, label, draws), module._vary(image, label, draws, config)
+        picture, draws = pixels.join(*_noise(seed, 40, 56)), module._draw(tf.constant([seed, 0]))
+        compiled, expected = (pixels.split(way(picture, draws)) for way in (module._compiled(config), single))
         # XLA adds in another order: a colour between two levels may be rounded to the other one.
         assert np.abs(compiled[0].numpy().astype(int) - expected[0].numpy()).max() <= 1
         assert np.array_equal(compiled[1], expected[1])
@@ -418,11 +422,12 @@ def test_padding_has_the_mean_of_the_distorted_picture() -> None:
 PICTURE, OTHER = np.full((4, 4, 3), 10, np.uint8), np.full((4, 4, 3), 200, np.uint8)
 LABEL = np.array([[0, 0, 5, 5], [0, 0, 5, 5], [0, 0, 255, 5], [0, 0, 0, 0]], np.uint8)
 OTHER_LABEL = np.array([[0, 7, 7, 0], [0, 7, 255, 0], [0, 255, 0, 0], [0, 0, 0, 3]], np.uint8)
-PAIR, OTHER_PAIR = (tf.constant(PICTURE), tf.constant(LABEL)), (tf.constant(OTHER), tf.constant(OTHER_LABEL))
+JOINED, OTHER_JOINED = pixels.join(PICTURE, LABEL), pixels.join(OTHER, OTHER_LABEL)
 
 
 def _paste(share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    image, label = copy_paste(*PAIR, lambda: OTHER_PAIR, AugmentConfig(copy_paste=share), _seed(seed))
+    pasted = module.copy_paste(JOINED, lambda: OTHER_JOINED, AugmentConfig(copy_paste=share), _seed(seed))
+    image, label = pixels.split(pasted)
     return image.numpy(), label.numpy()
 
 
@@ -435,13 +440,9 @@ def test_objects_are_pasted_with_their_border_of_void_and_nothing_else_is() -> N
 def test_void_far_from_objects_is_not_pasted() -> None:
     far = np.full((1, 12), VOID, np.uint8)
     far[0, 2] = 1
-    image, label = copy_paste(
-        tf.zeros((1, 12, 3), tf.uint8),
-        tf.zeros((1, 12), tf.uint8),
-        lambda: (tf.fill((1, 12, 3), tf.constant(9, tf.uint8)), tf.constant(far)),
-        AugmentConfig(copy_paste=1.0),
-        _seed(0),
-    )
+    other = pixels.join(np.full((1, 12, 3), 9, np.uint8), far)
+    pasted = module.copy_paste(tf.zeros((1, 12), tf.int32), lambda: other, AugmentConfig(copy_paste=1.0), _seed(0))
+    image, label = pixels.split(pasted)
     assert label.numpy()[0].tolist() == [VOID, VOID, 1, VOID, VOID, VOID, VOID, 0, 0, 0, 0, 0]
     assert image.numpy()[0, :, 0].tolist() == [9] * 7 + [0] * 5
 
@@ -463,9 +464,9 @@ def test_whether_it_is_pasted_does_not_hang_on_the_scale_of_the_same_seed() -> N
 def test_pasting_is_in_tf_data_what_it_is_eagerly() -> None:
     config = AugmentConfig(copy_paste=0.5)
     mapped = tf.data.Dataset.range(20, output_type=tf.int32).map(
-        lambda n: copy_paste(*PAIR, lambda: OTHER_PAIR, config, tf.stack([n, 0])), tf.data.AUTOTUNE
+        lambda n: module.copy_paste(JOINED, lambda: OTHER_JOINED, config, tf.stack([n, 0])), tf.data.AUTOTUNE
     )
-    for seed, (image, label) in enumerate(mapped):
+    for seed, (image, label) in enumerate(map(pixels.split, mapped)):
         expected = _paste(0.5, seed)
         assert np.array_equal(image, expected[0]) and np.array_equal(label, expected[1])
 

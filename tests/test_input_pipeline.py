@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from fake_records import make_record, write_records
 
-from components import input_pipeline, records
+from components import input_pipeline, pixels, preprocessing, records
 from components.input_pipeline import InputConfig, plan_epoch
 from components.record_store import RecordStore, open_store
 from pipeline_config import AugmentConfig, TransformConfig
@@ -29,7 +29,7 @@ def _label(number: int) -> np.ndarray:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordStore]:
     """23 records; the picture of each is filled with its number."""
     written = [make_record(_image(number), _label(number), f"{number:02d}.jpg") for number in range(23)]
-    with open_store([write_records(tmp_path_factory.mktemp("records") / "0.gz", written)], 21) as opened:
+    with open_store([write_records(tmp_path_factory.mktemp("records") / "0.gz", written)], TRANSFORM, 21) as opened:
         yield opened
 
 
@@ -42,27 +42,12 @@ def _numbers(dataset: tf.data.Dataset) -> list[int]:
     return [round(float(image[0, 0, 0]) * 255) for images, _ in dataset for image in images]
 
 
-def test_record_comes_back_as_transform_wrote_it() -> None:
-    record = tf.constant(make_record(_image(7), _label(7), "7.jpg"))
-    image, label = input_pipeline.parse_record(record, TRANSFORM)
-    assert image.dtype == label.dtype == tf.uint8
-    assert image.numpy().tolist() == _image(7).tolist()
-    assert label.numpy().tolist() == [[0, 20, 255], [7, 1, 2]]
-
-
-def test_record_of_another_size_is_refused() -> None:
-    record = tf.constant(make_record(_image(0), _label(0), "0.jpg"))
-    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="compatible"):
-        input_pipeline.parse_record(record, TransformConfig(height_px=3, width_px=2))
-
-
-def test_network_gets_images_in_zero_to_one_and_integer_labels() -> None:
-    image = np.array([[[0, 51, 255]]], np.uint8)
-    scaled, label = input_pipeline.to_network(image, np.array([[255]], np.uint8))
-    assert scaled.dtype == tf.float32
-    assert scaled.numpy().ravel().tolist() == pytest.approx([0.0, 0.2, 1.0], abs=1e-7)
-    assert label.dtype == tf.int32
-    assert label.numpy().tolist() == [[255]]
+def test_network_gets_images_as_a_served_model_does_and_integer_labels() -> None:
+    image, label = np.arange(256 * 3).astype(np.uint8).reshape(2, 16, 8, 3), np.arange(256).astype(np.uint8).reshape(2, 16, 8)
+    scaled, ids = input_pipeline.to_network(pixels.join(image, label))
+    assert (scaled.dtype, ids.dtype) == (tf.float32, tf.int32)
+    assert np.array_equal(scaled, preprocessing.scale_image(image))
+    assert np.array_equal(ids, label)
 
 
 def test_validation_takes_each_record_once_as_it_is_in_the_order_of_the_keys(store: RecordStore) -> None:
@@ -140,6 +125,25 @@ def test_batches_of_an_epoch_can_be_made_again(store: RecordStore) -> None:
         assert np.array_equal(labels, labels_again)
 
 
+def test_other_picture_is_read_only_where_it_is_pasted(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[int] = []
+    read = RecordStore.read
+
+    def counted(self: RecordStore, number: np.ndarray) -> np.ndarray:
+        numbers.append(int(number))
+        return read(self, number)
+
+    monkeypatch.setattr(RecordStore, "read", counted)
+    for share, least, most in ((0.0, 23, 23), (0.5, 28, 41), (1.0, 46, 46)):
+        numbers.clear()
+        list(
+            input_pipeline.TrainingBatches(store, _config(23, augment=AugmentConfig(flip=True, copy_paste=share)), 0).of_epoch(
+                0
+            )
+        )
+        assert least <= len(numbers) <= most
+
+
 def test_label_stays_with_its_image_when_shuffled(store: RecordStore) -> None:
     for images, labels in input_pipeline.TrainingBatches(store, _config(4), seed=3).of_epoch(0):
         for image, label in zip(images.numpy(), labels.numpy(), strict=True):
@@ -159,7 +163,7 @@ def test_margin_shows_the_network_more_than_it_labels(tmp_path: pathlib.Path) ->
     image = np.arange(6, dtype=np.uint8).reshape(2, 3, 1).repeat(3, axis=2)
     path = write_records(tmp_path / "0.gz", [make_record(image, _label(7), "a.jpg")])
     expected = np.pad(image[..., 0], 4, "reflect")
-    with open_store([path], 21) as store:
+    with open_store([path], TRANSFORM, 21) as store:
         for dataset in (
             input_pipeline.TrainingBatches(store, _config(1, margin_px=4), seed=0).of_epoch(0),
             input_pipeline.make_validation_batches(store, _config(1, margin_px=4)),

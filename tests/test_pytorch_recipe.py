@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import pipeline_config
 from benchmarks import pytorch_recipe
-from components import augment, features, losses, optimizer, preprocessing
+from components import augment, features, losses, optimizer, pixels, preprocessing
 from components.models import registry
 from components.training_loop import TrainingLoop
 from pipeline_config import AugmentConfig, ModelConfig, TrainConfig, TransformConfig
@@ -231,7 +231,7 @@ def test_augmentation_is_that_of_the_pipeline(torch: Any, monkeypatch: pytest.Mo
     rng = np.random.default_rng(0)
     image = np.kron(rng.integers(0, 256, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
     label = np.kron(rng.integers(0, 21, (6, 8)), np.ones((8, 8))).astype(np.uint8)
-    expected_image, expected_label = augment.augment(tf.constant(image), tf.constant(label), config, tf.constant([0, 0]))
+    expected_image, expected_label = pixels.split(augment.augment(pixels.join(image, label), config, tf.constant([0, 0])))
     images, labels = pytorch_recipe.augment(
         torch.from_numpy(image).permute(2, 0, 1)[None], torch.from_numpy(label)[None], config, _Drawn(*drawn.values())
     )
@@ -249,7 +249,8 @@ def test_pasting_is_that_of_the_pipeline(torch: Any) -> None:
     chosen = torch.tensor([True, False])
     found_images, found_labels = pytorch_recipe.copy_paste(pixels[:2], ids[:2], pixels[2:], ids[2:], chosen)
     seed = tf.constant([0, 0])
-    expected = augment.copy_paste(images[0], labels[0], lambda: (images[2], labels[2]), AugmentConfig(copy_paste=1.0), seed)
+    own, other = (pixels.join(images[number], labels[number]) for number in (0, 2))
+    expected = pixels.split(augment.copy_paste(own, lambda: other, AugmentConfig(copy_paste=1.0), seed))
     np.testing.assert_array_equal(found_images[0].permute(1, 2, 0), expected[0])
     np.testing.assert_array_equal(found_labels[0], expected[1])
     assert 0 < np.mean(found_labels[0].numpy() != labels[0]) < 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import preprocessing
+from components import pixels, preprocessing
 from components.augment import augment
 from components.datasets import varied
 from components.datasets.contact_sheet import Sample
@@ -41,7 +41,7 @@ def test_pair_is_resized_as_transform_does_and_varied_as_training_does() -> None
     whole, variant = _vary(sample, count=1, seed=5)
     assert np.array_equal(whole.image, preprocessing.resize_image(sample.image, TRANSFORM))
     assert np.array_equal(whole.ids, preprocessing.resize_label(sample.ids, TRANSFORM))
-    image, label = augment(tf.constant(whole.image), tf.constant(whole.ids), CONFIG, tf.constant([5, 0], tf.int32))
+    image, label = pixels.split(augment(pixels.join(whole.image, whole.ids), CONFIG, tf.constant([5, 0], tf.int32)))
     assert np.array_equal(variant.image, image) and np.array_equal(variant.ids, label)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
-from components import preprocessing
+from components import pixels, preprocessing
 from components.augment import augment, copy_paste
 from components.datasets.contact_sheet import Sample, Vary
 from pipeline_config import AugmentConfig, TransformConfig
@@ -58,11 +58,9 @@ def vary_once(sample: Sample, other: Sample, config: AugmentConfig, seed: tuple[
         title: of the new row.
     """
     with tf.device("CPU"):
-        varied = augment(tf.constant(sample.image), tf.constant(sample.ids), config, tf.constant(seed, tf.int32))
-        of_other = tf.random.experimental.stateless_fold_in(tf.constant(seed, tf.int32), 2)
-
-        def vary_other() -> tuple[tf.Tensor, tf.Tensor]:
-            return augment(tf.constant(other.image), tf.constant(other.ids), config, of_other)
-
-        image, ids = copy_paste(*varied, vary_other, config, tf.constant(seed, tf.int32))
+        picture, pasted = (pixels.join(tf.constant(one.image), tf.constant(one.ids)) for one in (sample, other))
+        own = tf.constant(seed, tf.int32)
+        of_other = tf.random.experimental.stateless_fold_in(own, 2)
+        varied = augment(picture, config, own)
+        image, ids = pixels.split(copy_paste(varied, lambda: augment(pasted, config, of_other), config, own))
     return Sample(title, image.numpy(), ids.numpy())
