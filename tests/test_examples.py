@@ -25,6 +25,7 @@ from components.datasets import examples, fake_voc, files, fingerprints, images,
 from components.datasets.examples import BadFileError, Facts, Quarantined, check_quarantine, encode_example, read_pair
 from components.datasets.images import read_picture
 from components.datasets.layout import Pair
+from components.datasets.mask_reader import Mask
 from components.datasets.spec import DatasetSpec, Layout, MaskEncoding
 from components.errors import DataError
 from pipeline import retries
@@ -232,7 +233,7 @@ def test_damaged_files_are_refused_with_a_reason_or_make_an_example_never_anythi
             outcomes.add(pathlib.Path(error.file).name)
         else:
             assert set(np.unique(mask.ids)) <= {*range(21), 255}
-            assert encode_example(pair, picture, mask.ids)["image"] == damaged["a.jpg"]
+            assert encode_example(pair, picture, mask)["image"] == damaged["a.jpg"]
             outcomes.add("example")
     assert outcomes == {"a.jpg", "a.png", "example"}
 
@@ -369,7 +370,7 @@ def test_binary_half_of_a_smeared_picture_is_divided_in_the_middle(folder: pathl
 
 
 def _example(ids: np.ndarray, image: bytes = b"", pair: Pair = PAIR) -> dict[str, Any]:
-    return encode_example(pair, read_picture(image or _jpeg(*ids.shape)), ids)
+    return encode_example(pair, read_picture(image or _jpeg(*ids.shape)), Mask(ids, "grey", "ids"))
 
 
 def test_example_has_every_key_of_the_contract() -> None:
@@ -420,14 +421,9 @@ def test_example_without_void_has_a_fraction_of_zero() -> None:
 def test_palette_and_color_mask_give_the_same_example(folder: pathlib.Path) -> None:
     color = _encode(masks.to_palette_image(IDS, features.voc_palette()).convert("RGB"), "PNG")
     pairs = [_pair(folder, _jpeg(2, 3), mask) for mask in (color, _palette_png())]
-    from_colors, from_palette = (encode_example(PAIR, *_read(pair)) for pair in pairs)
+    from_colors, from_palette = (encode_example(PAIR, *read_pair(pair, VOC)) for pair in pairs)
     assert from_colors.pop("label/classes").tolist() == from_palette.pop("label/classes").tolist()
     assert from_colors == from_palette
-
-
-def _read(pair: Pair) -> tuple[images.Picture, np.ndarray]:
-    picture, mask = read_pair(pair, VOC)
-    return picture, mask.ids
 
 
 # The quarantine's limit.
