@@ -131,8 +131,7 @@ def _write_split(split: str, examples: beam.PCollection, uri: str, serialize: Ca
         fileio.rmtree(uri)
     _ = (
         examples
-        | f"Drop keys {split}" >> beam.Values()
-        | f"Serialize {split}" >> beam.Map(serialize).with_output_types(bytes)
+        | f"Serialize {split}" >> beam.MapTuple(lambda key, example: serialize(example)).with_output_types(bytes)
         | f"Write {split}" >> beam.io.Write(_StoringSink(os.path.join(uri, "data_tfrecord"), beam.coders.BytesCoder(), ".gz"))
     )
 

@@ -40,7 +40,7 @@ class Target:
 
 PLAIN = Target()
 
-LOCAL_BEAM_ARGS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--sdk_container_image=unused")
+LOCAL_BEAM_ARGS = ("--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=unused")
 """Named, since newer Beam would fetch a runner's binary; in memory, since starting workers costs more than they bring here.
 
 The image is used by no runner of this machine. Without one, TFX packs itself up for the workers of others before each step on

@@ -156,35 +156,36 @@ def encode_example(pair: Pair, picture: images.Picture, mask: mask_reader.Mask) 
 @dataclasses.dataclass
 class _EncodeExample(beam.DoFn):
     spec: DatasetSpec
-    split: str
     total: int
 
     def setup(self) -> None:
         self._done = 0
 
-    def process(self, pair: Pair) -> Iterator[Any]:
+    def process(self, listed: tuple[str, Pair]) -> Iterator[Any]:
+        split, pair = listed
         beam.metrics.Metrics.counter("vocseg", "listed").inc()
         try:
             picture, mask = read_pair(pair, self.spec)
-            yield pair.key, encode_example(pair, picture, mask)
+            yield beam.pvalue.TaggedOutput(split, (pair.key, encode_example(pair, picture, mask)))
             beam.metrics.Metrics.counter("vocseg", "examples").inc()
-            told = fingerprint(self.split, pair.key, pair.image, picture.pixels)
+            told = fingerprint(split, pair.key, pair.image, picture.pixels)
             yield beam.pvalue.TaggedOutput("fingerprints", told)
-            yield beam.pvalue.TaggedOutput("facts", self._facts(pair, picture, mask))
+            yield beam.pvalue.TaggedOutput("facts", _facts(split, pair, picture, mask))
         except BadFileError as error:
             key, file = _printable(pair.key), _printable(error.file)
-            yield beam.pvalue.TaggedOutput("quarantined", Quarantined(self.split, key, file, error.reason))
+            yield beam.pvalue.TaggedOutput("quarantined", Quarantined(split, key, file, error.reason))
             beam.metrics.Metrics.counter("vocseg", "quarantined").inc()
         self._done += 1
         if self._done % 10 == 0 or self._done == self.total:
-            progress.report(self._done, self.total, f"{self.split} pairs")
+            progress.report(self._done, self.total, "pairs")
 
-    def _facts(self, pair: Pair, picture: images.Picture, mask: mask_reader.Mask) -> Facts:
-        kind, ending = picture.kind, posixpath.splitext(pair.image)[1].lower()
-        if ending not in _ENDINGS[kind.split()[0]]:
-            kind += f" named {ending}"
-        height, width = mask.ids.shape
-        return Facts(self.split, height, width, kind, f"{mask.kind} as {mask.reading}", mask.pixels)
+
+def _facts(split: str, pair: Pair, picture: images.Picture, mask: mask_reader.Mask) -> Facts:
+    kind, ending = picture.kind, posixpath.splitext(pair.image)[1].lower()
+    if ending not in _ENDINGS[kind.split()[0]]:
+        kind += f" named {ending}"
+    height, width = mask.ids.shape
+    return Facts(split, height, width, kind, f"{mask.kind} as {mask.reading}", mask.pixels)
 
 
 _ENDINGS = {
@@ -200,20 +201,20 @@ _ENDINGS = {
 
 @dataclasses.dataclass
 class EncodeExamples(beam.PTransform):
-    """Reads, checks and encodes pairs.
+    """Reads, checks and encodes pairs: all splits at once, since each transform takes a runner time, and a stage has stragglers.
 
-    PCollection[Pair] -> {"examples": PCollection[(key, example)], "quarantined": PCollection[Quarantined],
-    "fingerprints": PCollection[Fingerprint], "facts": PCollection[Facts]}; a pair is in `examples` or in `quarantined`,
-    and each example has one fingerprint and one `Facts`.
+    PCollection[(split, Pair)] -> for each split, by its name, PCollection[(key, example)]; and {"quarantined":
+    PCollection[Quarantined], "fingerprints": PCollection[Fingerprint], "facts": PCollection[Facts]}; a pair is among its split's
+    examples or in `quarantined`, and each example has one fingerprint and one `Facts`.
 
     Attributes:
         spec: the data set.
-        split: the builder's name of the split.
-        total: how many pairs the split lists, for the progress.
+        splits: the builder's names of those that occur.
+        total: how many pairs are listed, for the progress.
     """
 
     spec: DatasetSpec
-    split: str
+    splits: tuple[str, ...]
     total: int
 
     def __post_init__(self) -> None:
@@ -223,10 +224,10 @@ class EncodeExamples(beam.PTransform):
     @beam.typehints.no_annotations
     def expand(self, pairs: beam.PCollection) -> dict[str, beam.PCollection]:
         """Spreads the pairs over the workers; from there on an example stays where it was read."""
-        encode = beam.ParDo(_EncodeExample(self.spec, self.split, self.total))
-        tags = ("quarantined", "fingerprints", "facts")
-        outputs = pairs | "Spread" >> beam.Reshuffle() | "Encode" >> encode.with_outputs(*tags, main="examples")
-        return {name: outputs[name] for name in ("examples", *tags)}
+        tags = (*self.splits, "quarantined", "fingerprints", "facts")
+        encode = beam.ParDo(_EncodeExample(self.spec, self.total)).with_outputs(*tags)
+        outputs = pairs | "Spread" >> beam.Reshuffle() | "Encode" >> encode
+        return {name: outputs[name] for name in tags}
 
 
 def check_quarantine(quarantined: Sequence[Quarantined], listed: int, max_fraction: float, limit: int = 20) -> None:

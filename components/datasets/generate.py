@@ -73,44 +73,42 @@ def _generate(
 ) -> Report:
     tf.io.gfile.makedirs(folder)
     with make_pipeline() as pipeline:
-        outputs = collections.defaultdict(list)
-        for split, listed in without(pairs, drop).items():
-            manifest = _write_manifest(os.path.join(folder, f"{split}.jsonl"), listed)
-            encoded = (
-                pipeline
-                | f"List {split}" >> beam.io.ReadFromText(manifest)
-                | f"Parse {split}" >> beam.Map(_parse_pair)
-                | f"Encode {split}" >> EncodeExamples(spec, split, len(listed))
-            )
-            examples = encoded.pop("examples")  # Nothing below is to gather them.
-            write(split, examples)
-            encoded["ones"] = examples | f"One each {split}" >> beam.Map(lambda example: 1)
-            for name, collection in encoded.items():
-                outputs[name].append(collection)
-        all_of = {name: found | f"All {name}" >> beam.Flatten() for name, found in outputs.items()}
-        splits = all_of["facts"] | "Count facts" >> beam.CombineGlobally(CountFacts(spec))
+        listed = without(pairs, drop)
+        encoded = (
+            pipeline
+            | "List" >> beam.io.ReadFromText(_write_manifest(os.path.join(folder, "pairs.jsonl"), listed))
+            | "Parse" >> beam.Map(_parse_pair)
+            | "Encode" >> EncodeExamples(spec, tuple(listed), sum(map(len, listed.values())))
+        )
+        ones = []
+        for split in listed:
+            write(split, encoded[split])
+            ones.append(encoded[split] | f"One each {split}" >> beam.Map(lambda example: 1))  # Nothing is to gather examples.
+        splits = encoded["facts"] | "Count facts" >> beam.CombineGlobally(CountFacts(spec)).without_defaults()
         found = {
             "splits": splits | "As dicts" >> beam.Map(_as_dicts),
-            "generated": all_of["ones"] | "Count" >> beam.CombineGlobally(sum),
-            "quarantined": all_of["quarantined"],
-            "leaks": all_of["fingerprints"] | "Find leaks" >> leaks.FindLeaks(),
-            "near_duplicates": all_of["fingerprints"] | "Find near-duplicates" >> near_duplicates.FindNearDuplicates(),
+            "generated": ones | "All ones" >> beam.Flatten() | "Count" >> beam.CombineGlobally(sum).without_defaults(),
+            "quarantined": encoded["quarantined"],
+            "leaks": encoded["fingerprints"] | "Find leaks" >> leaks.FindLeaks(),
+            "near_duplicates": encoded["fingerprints"] | "Find near-duplicates" >> near_duplicates.FindNearDuplicates(),
         }
         _write_findings(found, os.path.join(folder, "findings.jsonl"))
     return _assemble(spec, pairs, drop, _read_findings(os.path.join(folder, "findings.jsonl")))
 
 
-def _write_manifest(path: str, pairs: Sequence[Pair]) -> str:
+def _write_manifest(path: str, pairs: Pairs) -> str:
     """Lists the pairs in a file: a job's description has no room for millions."""
     with tf.io.gfile.GFile(path, "w") as file:
         file.write("")  # Else there is no file where there are no pairs.
-        for pair in pairs:
-            file.write(json.dumps(dataclasses.astuple(pair)) + "\n")
+        for split, listed in pairs.items():
+            for pair in listed:
+                file.write(json.dumps([split, *dataclasses.astuple(pair)]) + "\n")
     return path
 
 
-def _parse_pair(line: str) -> Pair:
-    return Pair(*json.loads(line))
+def _parse_pair(line: str) -> tuple[str, Pair]:
+    split, *fields = json.loads(line)
+    return split, Pair(*fields)
 
 
 def _as_dicts(splits: Mapping[str, SplitReport]) -> dict[str, Any]:
@@ -156,7 +154,7 @@ def _assemble(spec: DatasetSpec, pairs: Pairs, drop: set[tuple[str, str]], lines
     ]
     quarantined.sort(key=lambda record: (list(pairs).index(record.split), record.key))
     causes = collections.Counter((record.split, record.cause) for record in quarantined)
-    counted = lines["splits"][0]
+    counted, generated = next(iter(lines["splits"]), {}), sum(lines["generated"])  # Of no example, nothing is written.
     splits = {}
     for split, listed in pairs.items():
         splits[split] = SplitReport(**counted.get(split, {}))
@@ -176,9 +174,9 @@ def _assemble(spec: DatasetSpec, pairs: Pairs, drop: set[tuple[str, str]], lines
     report.leaks.sort(key=str)
     report.near_duplicates.sort(key=lambda pair: (pair.distance, str(pair)))
     del report.near_duplicates[MAX_NEAR_DUPLICATES:]
-    if not lines["generated"][0] + len(quarantined) == report.generated + len(quarantined) == report.listed:
+    if not generated + len(quarantined) == report.generated + len(quarantined) == report.listed:
         raise RuntimeError(
-            f"{report.listed} pairs are listed, {lines['generated'][0]} examples were made, {report.generated} were counted, "
+            f"{report.listed} pairs are listed, {generated} examples were made, {report.generated} were counted, "
             f"and {len(quarantined)} pairs quarantined: some were lost. This is a bug."
         )
     return report
