@@ -1304,7 +1304,7 @@ def _as_line(element: tuple[str, dict[str, Any]]) -> str:
 
 
 def _pipeline() -> beam.Pipeline:
-    return beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"]))
+    return beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
 
 
 def _read(outcomes: Mapping[str, Outcome], folder: pathlib.Path) -> None:

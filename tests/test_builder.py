@@ -110,7 +110,7 @@ def _written_records(made: SegmentationBuilder) -> Records:
 
 
 def _pipeline() -> beam.Pipeline:
-    return beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"]))
+    return beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
 
 
 def _own_records(made: SegmentationBuilder, folder: pathlib.Path) -> Records:

@@ -55,8 +55,8 @@ DROP = dataclasses.replace(VOC, leaks="drop_from_train")
 ARCHIVES = Voc2007Semantic.ARCHIVES
 SMALL = {"train": 4, "val": 2, "test": 2}
 TFDS_SPLITS = {"train": "train", "eval": "validation", "test": "test"}
-IN_MEMORY = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
-TWO_PROCESSES = ("--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
+IN_MEMORY = ("--runner=FnApiRunner", "--direct_running_mode=in_memory")
+TWO_PROCESSES = ("--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
 
 class Output:
@@ -167,6 +167,12 @@ def test_artifact_says_how_it_is_to_be_read_and_of_which_data_it_is(mini: Output
 def test_files_are_gzip(mini: Output) -> None:
     for path in pathlib.Path(mini.examples.uri).glob("Split-*/*"):
         assert gzip.decompress(path.read_bytes())
+
+
+def test_records_are_not_compressed_again(mini: Output) -> None:
+    for path in pathlib.Path(mini.examples.uri).glob("*/*"):
+        encoded = path.read_bytes()
+        assert len(encoded) > len(gzip.decompress(encoded)) > 10_000
 
 
 def test_each_split_holds_the_pictures_of_its_list(mini: Output, mini_voc: pathlib.Path) -> None:

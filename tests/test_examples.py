@@ -33,7 +33,7 @@ from pipeline import retries
 VOC = registry.built_in("voc2007")
 IDS = np.array([[0, 1, 15], [20, 255, 0]], np.uint8)
 PAIR = Pair("a", "/data/JPEGImages/a.jpg", "/data/SegmentationClass/a.png")
-OUTPUTS = ("examples", "quarantined", "fingerprints", "facts")
+FOUND = ("quarantined", "fingerprints", "facts")
 
 
 def _encode(image: PIL.Image.Image, kind: str, **options: object) -> bytes:
@@ -528,17 +528,18 @@ def _store(records: list[Any], path: str) -> None:
 def _run(split: str, pairs: list[Pair], folder: pathlib.Path, spec: DatasetSpec = VOC) -> Outcome:
     """Runs the transform in this process."""
     folder.mkdir(exist_ok=True)
-    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"]))
-    outputs = pipeline | beam.Create(pairs) | examples.EncodeExamples(spec, split, len(pairs))
-    assert tuple(outputs) == OUTPUTS
+    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
+    listed = beam.Create([(split, pair) for pair in pairs])
+    outputs = pipeline | listed | examples.EncodeExamples(spec, (split, "other"), len(pairs))
+    assert tuple(outputs) == (split, "other", *FOUND)
     for name, output in outputs.items():
         _ = output | f"List {name}" >> beam.combiners.ToList() | f"Store {name}" >> beam.Map(_store, str(folder / name))
     result = pipeline.run()
     result.wait_until_finish()
-    good, *others = (pickle.loads((folder / name).read_bytes()) for name in OUTPUTS)
-    assert len(good) == len(dict(good))
+    good, other, *found = (pickle.loads((folder / name).read_bytes()) for name in outputs)
+    assert (len(good), other) == (len(dict(good)), [])
     counters = {counter.key.metric.name: counter.committed for counter in result.metrics().query()["counters"]}
-    return Outcome(dict(good), *others, counters)
+    return Outcome(dict(good), *found, counters)
 
 
 REASONS = {
@@ -678,7 +679,7 @@ def test_picture_that_is_named_as_another_format_is_used_and_noted(
 ) -> None:
     """By the transform's own function: a run for each would take long."""
     pair = _pair(folder, _encode(_picture(), kind), _palette_png(), name, "mask.png")
-    facts = examples._EncodeExample(VOC, "train", 1)._facts(pair, *read_pair(pair, VOC))
+    facts = examples._facts("train", pair, *read_pair(pair, VOC))
     assert facts.image_kind == expected
 
 
@@ -708,17 +709,17 @@ def test_progress_counts_pairs_up_to_the_total_and_bad_ones_too(
     assert set(found.examples) == {pair.key for pair in pairs} - {pairs[7].key}
     reports = [vars(record)["progress"] for record in caplog.records if record.name == "vocseg.progress"]
     assert [(report.done, report.total, report.unit) for report in reports] == [
-        (10, 24, "train pairs"),
-        (20, 24, "train pairs"),
-        (24, 24, "train pairs"),
+        (10, 24, "pairs"),
+        (20, 24, "pairs"),
+        (24, 24, "pairs"),
     ]
-    assert str(reports[-1]) == "24/24 train pairs"
+    assert str(reports[-1]) == "24/24 pairs"
 
 
 def test_transform_says_nothing_on_the_log_while_it_is_built(caplog: pytest.LogCaptureFixture) -> None:
     # Beam warns about a return annotation that is no PCollection, several times a split, in front of the user.
-    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"]))
-    _ = pipeline | beam.Create([PAIR]) | examples.EncodeExamples(VOC, "train", 1)
+    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
+    _ = pipeline | beam.Create([("train", PAIR)]) | examples.EncodeExamples(VOC, ("train",), 1)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 

@@ -73,7 +73,7 @@ class Writer:
 
 
 def _pipeline() -> beam.Pipeline:
-    return beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"]))
+    return beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
 
 
 def _generate(pairs: generate.Pairs, folder: pathlib.Path, spec: DatasetSpec = FAIL) -> tuple[Report, Writer]:
@@ -458,8 +458,8 @@ def test_names_of_any_kind_come_through(tmp_path: pathlib.Path) -> None:
 
 def test_pairs_are_passed_on_in_a_file_and_come_back_as_they_were(tmp_path: pathlib.Path) -> None:
     pairs = [Pair("a", "/x/ü.jpg", "gs://b/\u2028.png", "/x", "pröblem"), Pair("b", "", "")]
-    manifest = generate._write_manifest(str(tmp_path / "m.jsonl"), pairs)
-    assert [generate._parse_pair(line) for line in pathlib.Path(manifest).read_text().splitlines()] == pairs
+    manifest = generate._write_manifest(str(tmp_path / "m.jsonl"), {"train": pairs, "validation": [], "test": pairs[:1]})
+    assert list(generate._read_manifest(manifest)) == [*(("train", pair) for pair in pairs), ("test", pairs[0])]
 
 
 def test_listing_of_a_folder_goes_straight_in(tmp_path: pathlib.Path) -> None:
@@ -481,37 +481,37 @@ def test_listing_of_a_folder_goes_straight_in(tmp_path: pathlib.Path) -> None:
 class _Losing(examples._EncodeExample):
     """Loses one pair altogether."""
 
-    def process(self, pair: Pair) -> Iterator[Any]:
-        if pair.key != "train0":
-            yield from super().process(pair)
+    def process(self, listed: tuple[str, Pair]) -> Iterator[Any]:
+        if listed[1].key != "train0":
+            yield from super().process(listed)
 
 
 class _LosingFacts(examples._EncodeExample):
     """Makes the example, and no fact of it."""
 
-    def process(self, pair: Pair) -> Iterator[Any]:
-        for output in super().process(pair):
-            if not (isinstance(output, beam.pvalue.TaggedOutput) and output.tag == "facts" and pair.key == "train0"):
+    def process(self, listed: tuple[str, Pair]) -> Iterator[Any]:
+        for output in super().process(listed):
+            if output.tag != "facts" or listed[1].key != "train0":
                 yield output
 
 
 class _Doubling(examples._EncodeExample):
     """Makes the outputs twice."""
 
-    def process(self, pair: Pair) -> Iterator[Any]:
-        yield from super().process(pair)
-        yield from super().process(pair)
+    def process(self, listed: tuple[str, Pair]) -> Iterator[Any]:
+        yield from super().process(listed)
+        yield from super().process(listed)
 
 
 class _Replacing(examples._EncodeExample):
     """Loses one pair, and quarantines another one twice."""
 
-    def process(self, pair: Pair) -> Iterator[Any]:
-        if pair.key == "train0":
-            pair = dataclasses.replace(pair, key="other", problem="bad")
-        outputs = list(super().process(pair))
+    def process(self, listed: tuple[str, Pair]) -> Iterator[Any]:
+        split, pair = listed
+        lost = pair.key == "train0"
+        outputs = list(super().process((split, dataclasses.replace(pair, key="other", problem="bad") if lost else pair)))
         yield from outputs
-        if pair.key == "other":
+        if lost:
             yield from outputs
 
 

@@ -32,7 +32,7 @@ from components.datasets.fake_voc import write_fake_voc
 from components.datasets.generate import generate
 
 PROJECT = second_environment.PROJECT
-DIRECT = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
+DIRECT = ("--runner=FnApiRunner", "--direct_running_mode=in_memory")
 SMALL = {
     "train.epochs": "3",
     "model.filters": "4",

@@ -79,7 +79,9 @@ def mini_records(mini_voc: pathlib.Path, tmp_path_factory: pytest.TempPathFactor
 
     def encode(pair: layout.Pair, ids: np.ndarray | None = None) -> bytes:
         picture, mask = read_pair(pair, builder.spec)
-        return builder.info.features.serialize_example(encode_example(pair, picture, mask if ids is None else Mask(ids, mask.kind, mask.reading)))
+        return builder.info.features.serialize_example(
+            encode_example(pair, picture, mask if ids is None else Mask(ids, mask.kind, mask.reading))
+        )
 
     pairs = layout.list_pairs(str(mini_voc), builder.spec)
     records = {split: [encode(pair) for pair in listed] for split, listed in pairs.items()}

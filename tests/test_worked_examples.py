@@ -32,7 +32,7 @@ def _generate(spec: DatasetSpec, data: pathlib.Path, work: pathlib.Path) -> tupl
         _ = serialized | f"Write {split}" >> beam.io.WriteToTFRecord(str(path), shard_name_template="", num_shards=1)
 
     serialize = builder.info.features.serialize_example
-    options = PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"])
+    options = PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"])
     pairs = builder.pairs_by_split(make_download_manager(builder, str(work)))
     found = generate(lambda: beam.Pipeline(options=options), spec, pairs, str(work / "job"), write)
     for split in pairs:

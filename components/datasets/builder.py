@@ -219,7 +219,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         """
         config = download_config or tfds.download.DownloadConfig()
         if config.beam_runner is None and config.beam_options is None:
-            options = PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"])
+            options = PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"])
             config = config.replace(beam_options=options)
         super().download_and_prepare(download_config=config, **kwargs)
 

@@ -201,11 +201,11 @@ _ENDINGS = {
 
 @dataclasses.dataclass
 class EncodeExamples(beam.PTransform):
-    """Reads, checks and encodes pairs: all splits at once, since each transform takes a runner time, and a stage has stragglers.
+    """Reads, checks and encodes pairs, of all splits at once: each transform costs a runner time, and workers wait at its end.
 
-    PCollection[(split, Pair)] -> for each split, by its name, PCollection[(key, example)]; and {"quarantined":
-    PCollection[Quarantined], "fingerprints": PCollection[Fingerprint], "facts": PCollection[Facts]}; a pair is among its split's
-    examples or in `quarantined`, and each example has one fingerprint and one `Facts`.
+    PCollection[(split, Pair)] -> {each split's name: PCollection[(key, example)], "quarantined": PCollection[Quarantined],
+    "fingerprints": PCollection[Fingerprint], "facts": PCollection[Facts]}; a pair is among its split's examples or in
+    `quarantined`, and each example has one fingerprint and one `Facts`.
 
     Attributes:
         spec: the data set.

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -76,8 +76,8 @@ def _generate(
         listed = without(pairs, drop)
         encoded = (
             pipeline
-            | "List" >> beam.io.ReadFromText(_write_manifest(os.path.join(folder, "pairs.jsonl"), listed))
-            | "Parse" >> beam.Map(_parse_pair)
+            | "Manifest" >> beam.Create([_write_manifest(os.path.join(folder, "pairs.jsonl"), listed)], reshuffle=False)
+            | "Read" >> beam.FlatMap(_read_manifest)
             | "Encode" >> EncodeExamples(spec, tuple(listed), sum(map(len, listed.values())))
         )
         ones = []
@@ -106,9 +106,11 @@ def _write_manifest(path: str, pairs: Pairs) -> str:
     return path
 
 
-def _parse_pair(line: str) -> tuple[str, Pair]:
-    split, *fields = json.loads(line)
-    return split, Pair(*fields)
+def _read_manifest(path: str) -> Iterator[tuple[str, Pair]]:
+    with tf.io.gfile.GFile(path) as file:
+        for line in file:
+            split, *fields = json.loads(line)
+            yield split, Pair(*fields)
 
 
 def _as_dicts(splits: Mapping[str, SplitReport]) -> dict[str, Any]:
@@ -154,7 +156,8 @@ def _assemble(spec: DatasetSpec, pairs: Pairs, drop: set[tuple[str, str]], lines
     ]
     quarantined.sort(key=lambda record: (list(pairs).index(record.split), record.key))
     causes = collections.Counter((record.split, record.cause) for record in quarantined)
-    counted, generated = next(iter(lines["splits"]), {}), sum(lines["generated"])  # Of no example, nothing is written.
+    counted: Mapping[str, Any] = next(iter(lines["splits"]), {})  # Of no example, nothing is written.
+    generated = sum(lines["generated"])
     splits = {}
     for split, listed in pairs.items():
         splits[split] = SplitReport(**counted.get(split, {}))
