@@ -33,7 +33,7 @@ from pipeline import retries
 VOC = registry.built_in("voc2007")
 IDS = np.array([[0, 1, 15], [20, 255, 0]], np.uint8)
 PAIR = Pair("a", "/data/JPEGImages/a.jpg", "/data/SegmentationClass/a.png")
-FOUND = ("quarantined", "fingerprints", "facts")
+OUTPUTS = ("examples", "quarantined", "fingerprints", "facts")
 
 
 def _encode(image: PIL.Image.Image, kind: str, **options: object) -> bytes:
@@ -529,17 +529,17 @@ def _run(split: str, pairs: list[Pair], folder: pathlib.Path, spec: DatasetSpec 
     """Runs the transform in this process."""
     folder.mkdir(exist_ok=True)
     pipeline = beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
-    listed = beam.Create([(split, pair) for pair in pairs])
-    outputs = pipeline | listed | examples.EncodeExamples(spec, (split, "other"), len(pairs))
-    assert tuple(outputs) == (split, "other", *FOUND)
+    outputs = pipeline | beam.Create([(split, pair) for pair in pairs]) | examples.EncodeExamples(spec, len(pairs))
+    assert tuple(outputs) == OUTPUTS
     for name, output in outputs.items():
         _ = output | f"List {name}" >> beam.combiners.ToList() | f"Store {name}" >> beam.Map(_store, str(folder / name))
     result = pipeline.run()
     result.wait_until_finish()
-    good, other, *found = (pickle.loads((folder / name).read_bytes()) for name in outputs)
-    assert (len(good), other) == (len(dict(good)), [])
+    listed, *found = (pickle.loads((folder / name).read_bytes()) for name in OUTPUTS)
+    good = dict(example for of_split, example in listed if of_split == split)
+    assert len(listed) == len(good)
     counters = {counter.key.metric.name: counter.committed for counter in result.metrics().query()["counters"]}
-    return Outcome(dict(good), *found, counters)
+    return Outcome(good, *found, counters)
 
 
 REASONS = {
@@ -719,7 +719,7 @@ def test_progress_counts_pairs_up_to_the_total_and_bad_ones_too(
 def test_transform_says_nothing_on_the_log_while_it_is_built(caplog: pytest.LogCaptureFixture) -> None:
     # Beam warns about a return annotation that is no PCollection, several times a split, in front of the user.
     pipeline = beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
-    _ = pipeline | beam.Create([("train", PAIR)]) | examples.EncodeExamples(VOC, ("train",), 1)
+    _ = pipeline | beam.Create([("train", PAIR)]) | examples.EncodeExamples(VOC, 1)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 

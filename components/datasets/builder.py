@@ -210,7 +210,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     def _generate_examples(self, split: str, pairs: Sequence[Pair]) -> beam.PTransform:
         listed = f"List {split}" >> beam.Create([(split, pair) for pair in pairs], reshuffle=False)
-        return listed | EncodeExamples(self.spec, (split,), len(pairs)) | _GoodExamples(split, len(pairs))
+        return listed | EncodeExamples(self.spec, len(pairs)) | _GoodExamples(len(pairs))
 
     def download_and_prepare(self, *, download_config: tfds.download.DownloadConfig | None = None, **kwargs: Any) -> None:
         """As in the base class; Beam runs in this process unless the configuration says otherwise.
@@ -283,9 +283,9 @@ def content_digest(pairs: dict[str, list[Pair]], cache_path: str | None) -> str:
 class _GoodExamples(beam.PTransform):
     """Keeps the examples, and fails the job where any pair is bad: tfds has no place for a second output."""
 
-    def __init__(self, split: str, listed: int) -> None:
+    def __init__(self, listed: int) -> None:
         super().__init__()
-        self._split, self._listed = split, listed
+        self._listed = listed
 
     def expand(self, outputs: dict[str, beam.PCollection]) -> beam.PCollection:
         listed = self._listed
@@ -294,4 +294,4 @@ class _GoodExamples(beam.PTransform):
             check_quarantine(quarantined, listed, max_fraction=0.0)
 
         _ = outputs["quarantined"] | "Collect" >> beam.combiners.ToList() | "Check" >> beam.Map(check)
-        return outputs[self._split]
+        return outputs["examples"] | "Of the split" >> beam.Values()

@@ -166,7 +166,7 @@ class _EncodeExample(beam.DoFn):
         beam.metrics.Metrics.counter("vocseg", "listed").inc()
         try:
             picture, mask = read_pair(pair, self.spec)
-            yield beam.pvalue.TaggedOutput(split, (pair.key, encode_example(pair, picture, mask)))
+            yield split, (pair.key, encode_example(pair, picture, mask))
             beam.metrics.Metrics.counter("vocseg", "examples").inc()
             told = fingerprint(split, pair.key, pair.image, picture.pixels)
             yield beam.pvalue.TaggedOutput("fingerprints", told)
@@ -203,18 +203,16 @@ _ENDINGS = {
 class EncodeExamples(beam.PTransform):
     """Reads, checks and encodes pairs, of all splits at once: each transform costs a runner time, and workers wait at its end.
 
-    PCollection[(split, Pair)] -> {each split's name: PCollection[(key, example)], "quarantined": PCollection[Quarantined],
-    "fingerprints": PCollection[Fingerprint], "facts": PCollection[Facts]}; a pair is among its split's examples or in
-    `quarantined`, and each example has one fingerprint and one `Facts`.
+    PCollection[(split, Pair)] -> {"examples": PCollection[(split, (key, example))], "quarantined": PCollection[Quarantined],
+    "fingerprints": PCollection[Fingerprint], "facts": PCollection[Facts]}; a pair is in `examples` or in `quarantined`,
+    and each example has one fingerprint and one `Facts`.
 
     Attributes:
         spec: the data set.
-        splits: the builder's names of those that occur.
         total: how many pairs are listed, for the progress.
     """
 
     spec: DatasetSpec
-    splits: tuple[str, ...]
     total: int
 
     def __post_init__(self) -> None:
@@ -224,10 +222,10 @@ class EncodeExamples(beam.PTransform):
     @beam.typehints.no_annotations
     def expand(self, pairs: beam.PCollection) -> dict[str, beam.PCollection]:
         """Spreads the pairs over the workers; from there on an example stays where it was read."""
-        tags = (*self.splits, "quarantined", "fingerprints", "facts")
-        encode = beam.ParDo(_EncodeExample(self.spec, self.total)).with_outputs(*tags)
-        outputs = pairs | "Spread" >> beam.Reshuffle() | "Encode" >> encode
-        return {name: outputs[name] for name in tags}
+        encode = beam.ParDo(_EncodeExample(self.spec, self.total))
+        tags = ("quarantined", "fingerprints", "facts")
+        outputs = pairs | "Spread" >> beam.Reshuffle() | "Encode" >> encode.with_outputs(*tags, main="examples")
+        return {name: outputs[name] for name in ("examples", *tags)}
 
 
 def check_quarantine(quarantined: Sequence[Quarantined], listed: int, max_fraction: float, limit: int = 20) -> None:

@@ -22,8 +22,8 @@ MAX_NEAR_DUPLICATES = 1000
 Pairs = Mapping[str, Sequence[Pair]]
 """The listed pairs by the builder's names of the splits."""
 
-Write = Callable[[str, beam.PCollection], None]
-"""What is done with a split's examples, PCollection[(key, example)]."""
+Write = Callable[[beam.PCollection], None]
+"""What is done with the examples, PCollection[(split, (key, example))]."""
 
 
 def generate(make_pipeline: Callable[[], beam.Pipeline], spec: DatasetSpec, pairs: Pairs, folder: str, write: Write) -> Report:
@@ -37,7 +37,7 @@ def generate(make_pipeline: Callable[[], beam.Pipeline], spec: DatasetSpec, pair
         spec: the data set.
         pairs: the listed pairs; a split without any is not in it.
         folder: an empty one for what the job passes on, on a file system of Beam's.
-        write: takes the examples of each split; writes anew what an earlier call wrote.
+        write: takes the examples; writes anew what an earlier call wrote.
 
     Raises:
         RuntimeError: examples and quarantined pairs are not together the listed pairs; cannot be, so it is a bug.
@@ -78,16 +78,14 @@ def _generate(
             pipeline
             | "Manifest" >> beam.Create([_write_manifest(os.path.join(folder, "pairs.jsonl"), listed)], reshuffle=False)
             | "Read" >> beam.FlatMap(_read_manifest)
-            | "Encode" >> EncodeExamples(spec, tuple(listed), sum(map(len, listed.values())))
+            | "Encode" >> EncodeExamples(spec, sum(map(len, listed.values())))
         )
-        ones = []
-        for split in listed:
-            write(split, encoded[split])
-            ones.append(encoded[split] | f"One each {split}" >> beam.Map(lambda example: 1))  # Nothing is to gather examples.
+        write(encoded["examples"])
+        ones = encoded["examples"] | "One each" >> beam.Map(lambda example: 1)
         splits = encoded["facts"] | "Count facts" >> beam.CombineGlobally(CountFacts(spec)).without_defaults()
         found = {
             "splits": splits | "As dicts" >> beam.Map(_as_dicts),
-            "generated": ones | "All ones" >> beam.Flatten() | "Count" >> beam.CombineGlobally(sum).without_defaults(),
+            "generated": ones | "Count" >> beam.CombineGlobally(sum).without_defaults(),
             "quarantined": encoded["quarantined"],
             "leaks": encoded["fingerprints"] | "Find leaks" >> leaks.FindLeaks(),
             "near_duplicates": encoded["fingerprints"] | "Find near-duplicates" >> near_duplicates.FindNearDuplicates(),
