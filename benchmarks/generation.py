@@ -27,8 +27,9 @@ def ours(data: pathlib.Path, folder: str, options: Sequence[str] = targets.LOCAL
     pairs = {split: voc.pairs(data, split) for split in ("train", "validation", "test")}
     serialize = builder.info.features.serialize_example
 
-    def write(split: str, examples: beam.PCollection) -> None:
-        example_gen._write_split(split, examples, f"{folder}/Split-{example_gen.SPLITS[split]}", serialize)
+    def write(examples: beam.PCollection) -> None:
+        uris = {split: f"{folder}/Split-{example_gen.SPLITS[split]}" for split in pairs}
+        example_gen.write_splits(examples, uris, serialize)
 
     def pipeline() -> beam.Pipeline:
         return beam.Pipeline(options=PipelineOptions(list(options)))

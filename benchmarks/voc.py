@@ -22,7 +22,7 @@ def examples(data: pathlib.Path, split: str) -> Iterator[dict[str, Any]]:
     """Yields a split's examples, as the builder encodes them."""
     for pair in pairs(data, split):
         picture, mask = encoding.read_pair(pair, SPEC)
-        yield encoding.encode_example(pair, picture, mask.ids)
+        yield encoding.encode_example(pair, picture, mask)
 
 
 def multiply(data: pathlib.Path, target: pathlib.Path, times: int) -> int:

@@ -24,6 +24,7 @@ from components.datasets.examples import Quarantined
 from components.datasets.generate import generate, same_files
 from components.datasets.judgement import judge
 from components.datasets.spec import from_json
+from components.datasets.storing_sink import SplitsSink
 
 SPLITS = {"train": features.TRAIN_SPLIT, "validation": features.EVAL_SPLIT, "test": features.TEST_SPLIT}
 """The builder's name of each split, and TFX's."""
@@ -98,8 +99,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         uris = {split: artifact_utils.get_split_uri([examples], SPLITS[split]) for split in pairs}
         serialize = builder.info.features.serialize_example
 
-        def write(split: str, collection: beam.PCollection) -> None:
-            _write_split(split, collection, uris[split], serialize)
+        def write(collection: beam.PCollection) -> None:
+            write_splits(collection, uris, serialize)
 
         if builder.spec.leaks == "fail":  # Where the lists alone show it, at once.
             leaks.check_leaks(same_files(pairs))
@@ -122,15 +123,22 @@ def _write_text(artifacts: list[types.Artifact], name: str, text: str) -> None:
         file.write(text)
 
 
-def _write_split(split: str, examples: beam.PCollection, uri: str, serialize: Callable[[Any], bytes]) -> None:
-    """Writes a split's records where they were made: to bring them into another order would fill a worker's memory."""
-    if fileio.exists(uri):
-        fileio.rmtree(uri)
+def write_splits(examples: beam.PCollection, uris: Mapping[str, str], serialize: Callable[[Any], bytes]) -> None:
+    """Writes records where they were made: to bring them into another order would fill a worker's memory.
+
+    Args:
+        examples: PCollection[(split, (key, example))].
+        uris: a folder for each split, which is emptied first.
+        serialize: of an example.
+    """
+    for uri in uris.values():
+        if fileio.exists(uri):
+            fileio.rmtree(uri)
+    sink = SplitsSink({split: os.path.join(uri, "data_tfrecord") for split, uri in uris.items()})
     _ = (
         examples
-        | f"Drop keys {split}" >> beam.Values()
-        | f"Serialize {split}" >> beam.Map(serialize).with_output_types(bytes)
-        | f"Write {split}" >> beam.io.WriteToTFRecord(os.path.join(uri, "data_tfrecord"), file_name_suffix=".gz")
+        | "Serialize" >> beam.MapTuple(lambda split, keyed: (split, serialize(keyed[1])))
+        | "Write" >> beam.io.Write(sink)
     )
 
 

@@ -7,7 +7,9 @@ _WINDOW_BYTES = 512
 _MAX_SEGMENTS = 1000
 """A hostile file could have ten thousands; real ones have some ten, and up to 255 more with a large colour profile."""
 
-_EXIF = b"Exif\0\0"
+EXIF = b"Exif\0\0"
+"""What EXIF begins with: a file without it is upright."""
+
 _APP1, _SOI, _EOI, _SOS = 0xE1, 0xD8, 0xD9, 0xDA
 _TEM, _RST0 = 0x01, 0xD0
 
@@ -35,7 +37,7 @@ def read_orientation(encoded: tf.Tensor) -> tf.Tensor:
     jpeg = tf.strings.substr(head, 0, 3) == b"\xff\xd8\xff"
     # Most files have no EXIF, and a search for its name costs a tenth of a walk.
     without = tf.strings.regex_replace(head, r"Exif\x00\x00", "")
-    names = (tf.strings.length(head) - tf.strings.length(without)) // len(_EXIF)
+    names = (tf.strings.length(head) - tf.strings.length(without)) // len(EXIF)
     return tf.cond(jpeg & (names > 0), lambda: _tiff_orientation(_read_exif(head, names)), lambda: tf.constant(1))
 
 
@@ -90,9 +92,9 @@ def _read_exif(head: tf.Tensor, names: tf.Tensor) -> tf.Tensor:
         bare = (kind == _TEM) | ((kind >= _RST0) & (kind <= _SOI))  # A marker without a length.
         following = tf.where(kind > 0, start + 2 + tf.where(bare, 0, length), position + _WINDOW_BYTES - 1)
         over = (kind == _EOI) | (kind == _SOS) | (following > end)
-        body = start + 4 + len(_EXIF)
-        name = tf.strings.substr(head, tf.minimum(start + 4, end), len(_EXIF))
-        found = (kind == _APP1) & (name == _EXIF) & (body <= following) & ~over
+        body = start + 4 + len(EXIF)
+        name = tf.strings.substr(head, tf.minimum(start + 4, end), len(EXIF))
+        found = (kind == _APP1) & (name == EXIF) & (body <= following) & ~over
         part = tf.strings.substr(head, tf.where(found, body, 0), tf.where(found, following - body, 0))
         return tf.where(over, end, following), left - tf.cast(found, tf.int32), exif + part
 

@@ -66,8 +66,8 @@ def check(data: str, named: str, span: str, json_path: str | None) -> int:
         builder = builders.make_builder(spec, data, span, folder)
         pairs = builder.pairs_by_split(builders.make_download_manager(builder, folder))
         oddities = builder.describe_oddities()
-        options = beam.options.pipeline_options.PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"])
-        found = generate(lambda: beam.Pipeline(options=options), spec, pairs, folder, lambda split, examples: None)
+        options = beam.options.pipeline_options.PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"])
+        found = generate(lambda: beam.Pipeline(options=options), spec, pairs, folder, lambda examples: None)
     refusal = _refusal(found)
     clean = not refusal
     text = json.dumps(

@@ -40,8 +40,9 @@ class Target:
 
 PLAIN = Target()
 
-LOCAL_BEAM_ARGS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--sdk_container_image=unused")
-"""Named, since newer Beam would fetch a runner's binary; in memory, since starting workers costs more than they bring here.
+LOCAL_BEAM_ARGS = ("--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=unused")
+"""DirectRunner tries another one first, Prism: fetches it from the network, and translates each job twice. In memory, since
+starting workers costs more than they bring here.
 
 The image is used by no runner of this machine. Without one, TFX packs itself up for the workers of others before each step on
 Beam, which takes a second and leaves 50 MB in the folder of temporary files.

@@ -1296,15 +1296,15 @@ def _list(row: Row, folder: pathlib.Path, work: pathlib.Path) -> Outcome:
     return outcome
 
 
-def _as_line(element: tuple[str, dict[str, Any]]) -> str:
-    key, example = element
+def _as_line(element: tuple[str, tuple[str, dict[str, Any]]]) -> str:
+    _, (key, example) = element
     ids = np.asarray(PIL.Image.open(io.BytesIO(example[features.LABEL])))
     assert (example[features.HEIGHT], example[features.WIDTH]) == ids.shape
     return json.dumps([key, _digest(ids)])
 
 
 def _pipeline() -> beam.Pipeline:
-    return beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"]))
+    return beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
 
 
 def _read(outcomes: Mapping[str, Outcome], folder: pathlib.Path) -> None:
@@ -1334,15 +1334,15 @@ def _read_all(outcomes: Mapping[str, Outcome], folder: pathlib.Path) -> tuple[Re
         for split, listed in outcome.pairs.items():
             pairs.setdefault(split, []).extend(dataclasses.replace(pair, key=f"{number}/{pair.key}") for pair in listed)
 
-    def write(split: str, collection: beam.PCollection) -> None:
-        for old in folder.glob(f"{split}-*"):
+    def write(collection: beam.PCollection) -> None:
+        for old in folder.glob("examples-*"):
             old.unlink()
-        _ = collection | f"Line {split}" >> beam.Map(_as_line) | f"Write {split}" >> beam.io.WriteToText(str(folder / split))
+        _ = collection | "Line" >> beam.Map(_as_line) | "Write" >> beam.io.WriteToText(str(folder / "examples"))
 
     spec = next(iter(outcomes.values())).spec
     assert spec is not None
     found = generate.generate(_pipeline, spec, pairs, str(folder / "work"), write)
-    lines = [line for split in pairs for path in folder.glob(f"{split}-*") for line in path.read_text().splitlines()]
+    lines = [line for path in folder.glob("examples-*") for line in path.read_text().splitlines()]
     examples = [json.loads(line) for line in lines]
     assert len(examples) == found.generated
     return found, dict(examples)

@@ -33,6 +33,7 @@ from components.datasets.spec import DatasetSpec, MaskEncoding
 from components.datasets.voc2007 import Voc2007Semantic
 from components.datasets.voc2012 import Voc2012Semantic
 from components.errors import DataError
+from components.example_gen import write_splits
 
 PACKAGES = pathlib.Path(registry.__file__).parent
 VOC = Voc2007Semantic.SPEC
@@ -110,23 +111,21 @@ def _written_records(made: SegmentationBuilder) -> Records:
 
 
 def _pipeline() -> beam.Pipeline:
-    return beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"]))
+    return beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
 
 
 def _own_records(made: SegmentationBuilder, folder: pathlib.Path) -> Records:
     """Returns the serialised records that the pipeline's own job makes, by split, sorted."""
     folder.mkdir()
     pairs = made.pairs_by_split(make_download_manager(made, str(folder)))
-    serialize = made.info.features.serialize_example
 
-    def write(split: str, examples: beam.PCollection) -> None:
-        serialise = beam.MapTuple(lambda _, example: serialize(example)).with_output_types(bytes)
-        _ = examples | f"Serialise {split}" >> serialise | f"Write {split}" >> beam.io.WriteToTFRecord(str(folder / split))
+    def write(examples: beam.PCollection) -> None:
+        write_splits(examples, {split: str(folder / split) for split in pairs}, made.info.features.serialize_example)
 
     found = generate(_pipeline, made.spec, pairs, str(folder / "work"), write)
     assert found.quarantined == []
-    files = {split: [str(path) for path in folder.glob(f"{split}-*")] for split in pairs}
-    return {split: sorted(tf.data.TFRecordDataset(paths).as_numpy_iterator()) for split, paths in files.items()}
+    files = {split: [str(path) for path in (folder / split).iterdir()] for split in pairs}
+    return {split: sorted(tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator()) for split, paths in files.items()}
 
 
 def _value(record: bytes, key: str) -> list[Any]:

@@ -139,7 +139,7 @@ def _evaluate(
     blessing = _artifact(standard_artifacts.ModelBlessing, folder / "blessing")
     settings = to_json(evaluator.EvaluatorConfig(evaluate=gate, class_names=class_names))
     context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=["--runner=DirectRunner", "--direct_running_mode=in_memory"],
+        beam_pipeline_args=["--runner=FnApiRunner", "--direct_running_mode=in_memory"],
         tmp_dir=str(folder / "tmp"),
         unique_id="1",
     )

@@ -44,9 +44,9 @@ from components.example_gen import (
     ExampleGen,
     Executor,
     Quarantine,
-    _write_split,
     read_quarantine,
     read_report,
+    write_splits,
 )
 from pipeline import runners
 
@@ -55,8 +55,8 @@ DROP = dataclasses.replace(VOC, leaks="drop_from_train")
 ARCHIVES = Voc2007Semantic.ARCHIVES
 SMALL = {"train": 4, "val": 2, "test": 2}
 TFDS_SPLITS = {"train": "train", "eval": "validation", "test": "test"}
-IN_MEMORY = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
-TWO_PROCESSES = ("--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
+IN_MEMORY = ("--runner=FnApiRunner", "--direct_running_mode=in_memory")
+TWO_PROCESSES = ("--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
 
 class Output:
@@ -167,6 +167,12 @@ def test_artifact_says_how_it_is_to_be_read_and_of_which_data_it_is(mini: Output
 def test_files_are_gzip(mini: Output) -> None:
     for path in pathlib.Path(mini.examples.uri).glob("Split-*/*"):
         assert gzip.decompress(path.read_bytes())
+
+
+def test_records_are_not_compressed_again(mini: Output) -> None:
+    for path in pathlib.Path(mini.examples.uri).glob("*/*"):
+        encoded = path.read_bytes()
+        assert len(encoded) > len(gzip.decompress(encoded)) > 10_000
 
 
 def test_each_split_holds_the_pictures_of_its_list(mini: Output, mini_voc: pathlib.Path) -> None:
@@ -366,25 +372,32 @@ def test_leaks_are_dropped_from_train_and_no_copy_of_the_first_pass_is_left(
     assert (found.leaks, found.quarantined, found.splits["train"].dropped) == ([], records, 2)
 
 
-def _write(folder: pathlib.Path, records: list[bytes]) -> None:
+def _write(folder: pathlib.Path, records: dict[str, list[bytes]]) -> None:
     with beam.Pipeline(options=PipelineOptions(list(IN_MEMORY))) as pipeline:
-        examples = pipeline | beam.Create([("key", record) for record in records])
-        _write_split("train", examples, str(folder), _as_it_is)
+        listed = [(split, ("key", record)) for split, of_split in records.items() for record in of_split]
+        write_splits(pipeline | beam.Create(listed), {split: str(folder / split) for split in records}, bytes)
 
 
-def _as_it_is(record: bytes) -> bytes:
-    return record
+def _read(folder: pathlib.Path) -> list[bytes]:
+    files = [str(path) for path in folder.iterdir()]
+    return sorted(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator())
 
 
-def test_writing_a_split_anew_leaves_nothing_of_the_first_time(tmp_path: pathlib.Path) -> None:
+def test_writing_splits_anew_leaves_nothing_of_the_first_time(tmp_path: pathlib.Path) -> None:
     """A second pass with fewer shards would else leave some of the first's, and their records twice."""
-    _write(tmp_path / "Split-train", [b"a", b"b", b"c"])
-    stale = tmp_path / "Split-train" / "data_tfrecord-00006-of-00007.gz"
+    _write(tmp_path, {"train": [b"a", b"b", b"c"], "test": [b"d"]})
+    stale = tmp_path / "train" / "data_tfrecord-00006-of-00007.gz"
     stale.write_bytes(b"of more shards")
-    _write(tmp_path / "Split-train", [b"a"])
-    files = [str(path) for path in (tmp_path / "Split-train").iterdir()]
-    assert str(stale) not in files
-    assert list(tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()) == [b"a"]
+    _write(tmp_path, {"train": [b"a"], "test": [b"e"]})
+    assert not stale.exists()
+    assert (_read(tmp_path / "train"), _read(tmp_path / "test")) == ([b"a"], [b"e"])
+
+
+@pytest.mark.parametrize("others", [[b"a"], []])
+def test_split_without_records_has_a_file_without_any(tmp_path: pathlib.Path, others: list[bytes]) -> None:
+    _write(tmp_path, {"train": [], "test": others})
+    assert [path.name for path in (tmp_path / "train").iterdir()] == ["data_tfrecord-00000-of-00001.gz"]
+    assert (_read(tmp_path / "train"), _read(tmp_path / "test")) == ([], others)
 
 
 # The judgement.

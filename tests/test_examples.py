@@ -25,6 +25,7 @@ from components.datasets import examples, fake_voc, files, fingerprints, images,
 from components.datasets.examples import BadFileError, Facts, Quarantined, check_quarantine, encode_example, read_pair
 from components.datasets.images import read_picture
 from components.datasets.layout import Pair
+from components.datasets.mask_reader import Mask
 from components.datasets.spec import DatasetSpec, Layout, MaskEncoding
 from components.errors import DataError
 from pipeline import retries
@@ -232,7 +233,7 @@ def test_damaged_files_are_refused_with_a_reason_or_make_an_example_never_anythi
             outcomes.add(pathlib.Path(error.file).name)
         else:
             assert set(np.unique(mask.ids)) <= {*range(21), 255}
-            assert encode_example(pair, picture, mask.ids)["image"] == damaged["a.jpg"]
+            assert encode_example(pair, picture, mask)["image"] == damaged["a.jpg"]
             outcomes.add("example")
     assert outcomes == {"a.jpg", "a.png", "example"}
 
@@ -369,7 +370,7 @@ def test_binary_half_of_a_smeared_picture_is_divided_in_the_middle(folder: pathl
 
 
 def _example(ids: np.ndarray, image: bytes = b"", pair: Pair = PAIR) -> dict[str, Any]:
-    return encode_example(pair, read_picture(image or _jpeg(*ids.shape)), ids)
+    return encode_example(pair, read_picture(image or _jpeg(*ids.shape)), Mask(ids, "grey", "ids"))
 
 
 def test_example_has_every_key_of_the_contract() -> None:
@@ -420,14 +421,9 @@ def test_example_without_void_has_a_fraction_of_zero() -> None:
 def test_palette_and_color_mask_give_the_same_example(folder: pathlib.Path) -> None:
     color = _encode(masks.to_palette_image(IDS, features.voc_palette()).convert("RGB"), "PNG")
     pairs = [_pair(folder, _jpeg(2, 3), mask) for mask in (color, _palette_png())]
-    from_colors, from_palette = (encode_example(PAIR, *_read(pair)) for pair in pairs)
+    from_colors, from_palette = (encode_example(PAIR, *read_pair(pair, VOC)) for pair in pairs)
     assert from_colors.pop("label/classes").tolist() == from_palette.pop("label/classes").tolist()
     assert from_colors == from_palette
-
-
-def _read(pair: Pair) -> tuple[images.Picture, np.ndarray]:
-    picture, mask = read_pair(pair, VOC)
-    return picture, mask.ids
 
 
 # The quarantine's limit.
@@ -532,17 +528,18 @@ def _store(records: list[Any], path: str) -> None:
 def _run(split: str, pairs: list[Pair], folder: pathlib.Path, spec: DatasetSpec = VOC) -> Outcome:
     """Runs the transform in this process."""
     folder.mkdir(exist_ok=True)
-    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"]))
-    outputs = pipeline | beam.Create(pairs) | examples.EncodeExamples(spec, split, len(pairs))
+    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
+    outputs = pipeline | beam.Create([(split, pair) for pair in pairs]) | examples.EncodeExamples(spec, len(pairs))
     assert tuple(outputs) == OUTPUTS
     for name, output in outputs.items():
         _ = output | f"List {name}" >> beam.combiners.ToList() | f"Store {name}" >> beam.Map(_store, str(folder / name))
     result = pipeline.run()
     result.wait_until_finish()
-    good, *others = (pickle.loads((folder / name).read_bytes()) for name in OUTPUTS)
-    assert len(good) == len(dict(good))
+    listed, *found = (pickle.loads((folder / name).read_bytes()) for name in OUTPUTS)
+    good = dict(example for of_split, example in listed if of_split == split)
+    assert len(listed) == len(good)
     counters = {counter.key.metric.name: counter.committed for counter in result.metrics().query()["counters"]}
-    return Outcome(dict(good), *others, counters)
+    return Outcome(good, *found, counters)
 
 
 REASONS = {
@@ -682,7 +679,7 @@ def test_picture_that_is_named_as_another_format_is_used_and_noted(
 ) -> None:
     """By the transform's own function: a run for each would take long."""
     pair = _pair(folder, _encode(_picture(), kind), _palette_png(), name, "mask.png")
-    facts = examples._EncodeExample(VOC, "train", 1)._facts(pair, *read_pair(pair, VOC))
+    facts = examples._facts("train", pair, *read_pair(pair, VOC))
     assert facts.image_kind == expected
 
 
@@ -712,17 +709,17 @@ def test_progress_counts_pairs_up_to_the_total_and_bad_ones_too(
     assert set(found.examples) == {pair.key for pair in pairs} - {pairs[7].key}
     reports = [vars(record)["progress"] for record in caplog.records if record.name == "vocseg.progress"]
     assert [(report.done, report.total, report.unit) for report in reports] == [
-        (10, 24, "train pairs"),
-        (20, 24, "train pairs"),
-        (24, 24, "train pairs"),
+        (10, 24, "pairs"),
+        (20, 24, "pairs"),
+        (24, 24, "pairs"),
     ]
-    assert str(reports[-1]) == "24/24 train pairs"
+    assert str(reports[-1]) == "24/24 pairs"
 
 
 def test_transform_says_nothing_on_the_log_while_it_is_built(caplog: pytest.LogCaptureFixture) -> None:
     # Beam warns about a return annotation that is no PCollection, several times a split, in front of the user.
-    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"]))
-    _ = pipeline | beam.Create([PAIR]) | examples.EncodeExamples(VOC, "train", 1)
+    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
+    _ = pipeline | beam.Create([("train", PAIR)]) | examples.EncodeExamples(VOC, 1)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 

@@ -228,7 +228,7 @@ def _read(mutation: Mutation, folder: pathlib.Path, serialize: Callable[[Any], b
         assert len(error.reason.split()) >= 3 and error.reason.isprintable(), (mutation.label, error.reason)
         return None
     assert set(np.unique(read.ids)) <= {*range(21), 255}, mutation.label
-    example = encode_example(pair, picture, read.ids)
+    example = encode_example(pair, picture, read)
     return Example(mutation.label, serialize(example), example["image"], example["image/height"], example["image/width"])
 
 

@@ -51,29 +51,26 @@ def _write(path: pathlib.Path, image: np.ndarray | bytes, ids: np.ndarray | byte
 
 
 class Writer:
-    """Writes examples as a component does: each call for a split replaces what an earlier one wrote."""
+    """Writes examples as a component does: each call replaces what an earlier one wrote."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
-        self.calls: collections.Counter[str] = collections.Counter()
+        self.calls = 0
 
-    def __call__(self, split: str, collection: beam.PCollection) -> None:
-        self.calls[split] += 1
-        for old in self.folder.glob(f"{split}-*"):
+    def __call__(self, collection: beam.PCollection) -> None:
+        self.calls += 1
+        for old in self.folder.glob("keys-*"):
             old.unlink()
-        _ = (
-            collection
-            | f"Keys {split}" >> beam.MapTuple(lambda key, _: json.dumps(key))
-            | f"Text {split}" >> beam.io.WriteToText(str(self.folder / split))
-        )
+        keys = collection | "Keys" >> beam.MapTuple(lambda split, keyed: json.dumps([split, keyed[0]]))
+        _ = keys | "Text" >> beam.io.WriteToText(str(self.folder / "keys"))
 
     def keys(self, split: str) -> list[str]:
-        lines = [line for path in sorted(self.folder.glob(f"{split}-*")) for line in path.read_text().splitlines()]
-        return sorted(map(json.loads, lines))
+        lines = [line for path in sorted(self.folder.glob("keys-*")) for line in path.read_text().splitlines()]
+        return sorted(key for of_split, key in map(json.loads, lines) if of_split == split)
 
 
 def _pipeline() -> beam.Pipeline:
-    return beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"]))
+    return beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
 
 
 def _generate(pairs: generate.Pairs, folder: pathlib.Path, spec: DatasetSpec = FAIL) -> tuple[Report, Writer]:
@@ -199,7 +196,7 @@ def test_quarantine_has_the_bad_pairs_by_split_and_key(counted: tuple[Report, Wr
 
 def test_one_pass_is_enough_where_nothing_is_dropped(counted: tuple[Report, Writer, generate.Pairs]) -> None:
     _, writer, _ = counted
-    assert writer.calls == {"train": 1, "validation": 1, "test": 1}
+    assert writer.calls == 1
     assert writer.keys("train") == ["one", "two", "void"]
 
 
@@ -296,13 +293,13 @@ def test_same_pixels_under_another_name_are_reported_and_written(tmp_path: pathl
     assert found.leaks[0].pictures[0][2] == pairs["train"][1].image
     assert (found.quarantined, found.near_duplicates) == ([], [])
     assert writer.keys("train") == ["shared", "train0"]
-    assert writer.calls["train"] == 1
+    assert writer.calls == 1
 
 
 def test_same_pixels_are_dropped_from_train_in_a_second_pass(tmp_path: pathlib.Path) -> None:
     pairs, _ = _same_pixels(tmp_path / "data")
     found, writer = _generate(pairs, tmp_path, DROP)
-    assert writer.calls == {"train": 2, "validation": 2, "test": 2}
+    assert writer.calls == 2
     assert {split: writer.keys(split) for split in SPLITS} == {
         "train": ["train0"],
         "validation": ["other_name", "validation0"],
@@ -340,7 +337,7 @@ def test_one_path_in_train_and_test_is_dropped_in_one_pass(tmp_path: pathlib.Pat
     pairs["train"].append(broken)
     pairs["validation"].append(broken)
     found, writer = _generate(pairs, tmp_path, DROP)
-    assert writer.calls["train"] == 1
+    assert writer.calls == 1
     assert (writer.keys("train"), writer.keys("test")) == (["train0"], ["in_test", "test0"])
     assert [(one.split, one.key, one.cause) for one in found.quarantined] == [
         ("train", "broken", "leak"),
@@ -362,7 +359,7 @@ def test_what_validation_and_test_share_remains_a_leak(tmp_path: pathlib.Path) -
     for split in ("validation", "test"):
         pairs[split].append(_write(tmp_path / f"data/{split}/copy_{split}.png", _noise(2)))
     found, writer = _generate(pairs, tmp_path, DROP)
-    assert writer.calls["train"] == 1  # The copies are not in train: a second pass would not help.
+    assert writer.calls == 1  # The copies are not in train: a second pass would not help.
     assert writer.keys("train") == ["train0"]
     assert _names(found.leaks) == [
         ["validation/copy_validation", "test/copy_test"],
@@ -376,7 +373,7 @@ def test_two_passes_drop_by_path_and_by_pixels(tmp_path: pathlib.Path) -> None:
     for split in SPLITS:
         pairs[split].append(_write(tmp_path / f"data/{split}/copy_{split}.png", _noise(2)))
     found, writer = _generate(pairs, tmp_path, DROP)
-    assert writer.calls["train"] == 2
+    assert writer.calls == 2
     assert writer.keys("train") == ["train0"]
     assert [record.key for record in found.quarantined] == ["copy_train", "in_train"]
     assert found.splits["train"].dropped == 2
@@ -411,7 +408,7 @@ def test_near_duplicates_and_twins_within_a_split_are_not_dropped(tmp_path: path
     assert near.distance <= near_duplicates.MAX_DISTANCE
     assert (found.leaks, found.quarantined) == ([], [])
     assert writer.keys("train") == ["shot", "train0", "twin0", "twin1"]
-    assert writer.calls["train"] == 1
+    assert writer.calls == 1
 
 
 def test_near_duplicate_of_a_dropped_picture_is_of_no_split_any_more(tmp_path: pathlib.Path) -> None:
@@ -458,8 +455,8 @@ def test_names_of_any_kind_come_through(tmp_path: pathlib.Path) -> None:
 
 def test_pairs_are_passed_on_in_a_file_and_come_back_as_they_were(tmp_path: pathlib.Path) -> None:
     pairs = [Pair("a", "/x/ü.jpg", "gs://b/\u2028.png", "/x", "pröblem"), Pair("b", "", "")]
-    manifest = generate._write_manifest(str(tmp_path / "m.jsonl"), pairs)
-    assert [generate._parse_pair(line) for line in pathlib.Path(manifest).read_text().splitlines()] == pairs
+    manifest = generate._write_manifest(str(tmp_path / "m.jsonl"), {"train": pairs, "validation": [], "test": pairs[:1]})
+    assert list(generate._read_manifest(manifest)) == [*(("train", pair) for pair in pairs), ("test", pairs[0])]
 
 
 def test_listing_of_a_folder_goes_straight_in(tmp_path: pathlib.Path) -> None:
@@ -481,37 +478,37 @@ def test_listing_of_a_folder_goes_straight_in(tmp_path: pathlib.Path) -> None:
 class _Losing(examples._EncodeExample):
     """Loses one pair altogether."""
 
-    def process(self, pair: Pair) -> Iterator[Any]:
-        if pair.key != "train0":
-            yield from super().process(pair)
+    def process(self, listed: tuple[str, Pair]) -> Iterator[Any]:
+        if listed[1].key != "train0":
+            yield from super().process(listed)
 
 
 class _LosingFacts(examples._EncodeExample):
     """Makes the example, and no fact of it."""
 
-    def process(self, pair: Pair) -> Iterator[Any]:
-        for output in super().process(pair):
-            if not (isinstance(output, beam.pvalue.TaggedOutput) and output.tag == "facts" and pair.key == "train0"):
+    def process(self, listed: tuple[str, Pair]) -> Iterator[Any]:
+        for output in super().process(listed):
+            if not (isinstance(output, beam.pvalue.TaggedOutput) and output.tag == "facts" and listed[1].key == "train0"):
                 yield output
 
 
 class _Doubling(examples._EncodeExample):
     """Makes the outputs twice."""
 
-    def process(self, pair: Pair) -> Iterator[Any]:
-        yield from super().process(pair)
-        yield from super().process(pair)
+    def process(self, listed: tuple[str, Pair]) -> Iterator[Any]:
+        yield from super().process(listed)
+        yield from super().process(listed)
 
 
 class _Replacing(examples._EncodeExample):
     """Loses one pair, and quarantines another one twice."""
 
-    def process(self, pair: Pair) -> Iterator[Any]:
-        if pair.key == "train0":
-            pair = dataclasses.replace(pair, key="other", problem="bad")
-        outputs = list(super().process(pair))
+    def process(self, listed: tuple[str, Pair]) -> Iterator[Any]:
+        split, pair = listed
+        lost = pair.key == "train0"
+        outputs = list(super().process((split, dataclasses.replace(pair, key="other", problem="bad") if lost else pair)))
         yield from outputs
-        if pair.key == "other":
+        if lost:
             yield from outputs
 
 
@@ -530,7 +527,7 @@ def test_sums_that_do_not_add_up_are_an_error(
     monkeypatch.setattr(examples, "_EncodeExample", broken)
     pairs = {"train": [_write(tmp_path / "data" / f"train{number}.png", _noise(number)) for number in range(3)]}
     with pytest.raises(RuntimeError, match=numbers):
-        generate.generate(_pipeline, FAIL, pairs, str(tmp_path / "work"), lambda split, collection: None)
+        generate.generate(_pipeline, FAIL, pairs, str(tmp_path / "work"), lambda collection: None)
 
 
 # A store that is no local disk.

@@ -79,7 +79,7 @@ def _evaluate(
     source = tfxio.TFExampleBeamRecord(
         physical_format="inmem", telemetry_descriptors=["test"], raw_record_column_name=tfma.ARROW_INPUT_COLUMN
     )
-    with beam.Pipeline(argv=["--runner=DirectRunner", "--direct_running_mode=in_memory"]) as pipeline:
+    with beam.Pipeline(argv=["--runner=FnApiRunner", "--direct_running_mode=in_memory"]) as pipeline:
         _ = (
             pipeline
             | beam.Create(list(examples))

@@ -66,7 +66,7 @@ def _run(transform: beam.PTransform, fingerprints: list[Fingerprint], folder: pa
     def store(found: list) -> None:
         (folder / "found").write_bytes(pickle.dumps(found))
 
-    options = PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"])
+    options = PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"])
     with beam.Pipeline(options=options) as pipeline:
         found = pipeline | beam.Create(fingerprints, reshuffle=False) | transform
         _ = found | "List" >> beam.combiners.ToList() | "Store" >> beam.Map(store)
@@ -406,7 +406,7 @@ def test_beam_finds_what_the_functions_find(seed: int, tmp_path: pathlib.Path) -
 
 def test_beam_says_nothing_on_the_log_while_the_transforms_are_built(caplog: pytest.LogCaptureFixture) -> None:
     # Beam warns about a return annotation that is no PCollection, several times a transform, in front of the user.
-    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"]))
+    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
     made = pipeline | beam.Create([_made("train", "a", 1, 5)])
     _ = made | leaks.FindLeaks(), made | near_duplicates.FindNearDuplicates()
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
@@ -423,7 +423,7 @@ def test_both_transforms_stand_in_one_pipeline_with_fingerprints_made_by_it(tmp_
 
     image = _scene()
     pictures = [(*TRAIN, image), (*VALIDATION, image), (*TEST, _reencode(image, "JPEG"))]
-    options = PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"])
+    options = PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"])
     with beam.Pipeline(options=options) as pipeline:
         fingerprints = pipeline | beam.Create(pictures) | beam.MapTuple(fingerprint)
         for name, transform in (("leaks", leaks.FindLeaks()), ("near", near_duplicates.FindNearDuplicates())):

@@ -207,6 +207,12 @@ def test_mode_that_holds_neither_ids_nor_colors_is_refused_by_name(image: PIL.Im
 # Void, strange ids, rest.
 
 
+@pytest.mark.parametrize("wrap", [_palette_image, _in_colors])
+def test_pixels_are_counted_by_id(wrap: Any) -> None:
+    mask = decode_mask(_encode(wrap(IDS)), _spec(colors=VOC[:21], void_colors=(VOC[255],)))
+    assert {index: count for index, count in enumerate(mask.pixels.tolist()) if count} == {0: 2, 1: 1, 15: 1, 20: 1, 255: 1}
+
+
 @pytest.mark.parametrize("pixels", [IDS_ONLY, _three(IDS_ONLY), IDS_ONLY.astype(np.uint16)], ids=["grey", "r=g=b", "16 bits"])
 def test_void_ids_may_be_several_and_other_than_255(pixels: np.ndarray) -> None:
     values = pixels.copy()

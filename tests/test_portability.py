@@ -32,7 +32,7 @@ from components.datasets.fake_voc import write_fake_voc
 from components.datasets.generate import generate
 
 PROJECT = second_environment.PROJECT
-DIRECT = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
+DIRECT = ("--runner=FnApiRunner", "--direct_running_mode=in_memory")
 SMALL = {
     "train.epochs": "3",
     "model.filters": "4",
@@ -174,10 +174,10 @@ def run_job(folder: pathlib.Path, data: pathlib.Path, make_pipeline: Callable[[]
     builder = make_builder(registry.built_in("voc2007"), str(data), "newest", str(folder / "data"))
     pairs = builder.pairs_by_split(make_download_manager(builder, str(folder / "data")))
 
-    def write(split: str, examples: beam.PCollection) -> None:
-        example_gen._write_split(split, examples, str(folder / split), builder.info.features.serialize_example)
-        if split == "train":
-            tell(examples.pipeline)
+    def write(examples: beam.PCollection) -> None:
+        uris = {split: str(folder / split) for split in pairs}
+        example_gen.write_splits(examples, uris, builder.info.features.serialize_example)
+        tell(examples.pipeline)
 
     def tell(pipeline: beam.Pipeline) -> None:
         sliced = pipeline | beam.Create(images_extracts()) | slices.extractor(("ground", "cat")).ptransform

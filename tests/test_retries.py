@@ -207,7 +207,7 @@ def _fail_in_beam(number: int, mode: str) -> BaseException:
     def fail(element: int) -> int:
         raise OSError(number, os.strerror(number), "/data/a.jpg")
 
-    options = PipelineOptions(["--runner=DirectRunner", f"--direct_running_mode={mode}", "--direct_num_workers=1"])
+    options = PipelineOptions(["--runner=FnApiRunner", f"--direct_running_mode={mode}", "--direct_num_workers=1"])
     with pytest.raises(Exception) as caught, beam.Pipeline(options=options) as pipeline:
         _ = pipeline | beam.Create([1]) | "Read" >> beam.Map(fail)
     return caught.value

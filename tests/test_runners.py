@@ -256,7 +256,7 @@ def test_tfx_does_not_pack_itself_up_for_local_workers() -> None:
 
 
 def test_local_beam_never_fetches_a_runner() -> None:
-    expected = {"--runner=DirectRunner", "--direct_running_mode=in_memory", "--sdk_container_image=unused"}
+    expected = {"--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=unused"}
     assert set(targets.LOCAL_BEAM_ARGS) == expected
 
 

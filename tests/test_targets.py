@@ -10,6 +10,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
+from apache_beam.runners.portability.prism_runner import PrismRunner
 from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperator
 from tfx.proto.orchestration import executable_spec_pb2
 
@@ -90,11 +91,19 @@ def test_portable_needs_a_job_server_and_takes_the_image_if_there_is_one(tmp_pat
 def test_local_options_can_be_replaced(tmp_path: pathlib.Path) -> None:
     added = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
     assert targets.of_runner("local", CONFIG, _locations(tmp_path), "1", added).beam_args == (
-        "--runner=DirectRunner",
+        "--runner=FnApiRunner",
         "--sdk_container_image=unused",
         *added,
     )
     assert targets.of_runner("local", CONFIG, _locations(tmp_path), "1").beam_args == targets.LOCAL_BEAM_ARGS
+
+
+def test_local_job_runs_in_beams_own_runner_and_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(PrismRunner, "run_pipeline", lambda self, *_: tried.append("Prism"))
+    with beam.Pipeline(argv=list(targets.LOCAL_BEAM_ARGS)) as job:
+        _ = job | beam.Create([1])
+    assert (tried, job.result.state) == ([], "DONE")
 
 
 def test_option_that_the_configuration_says_is_not_said_again_and_a_list_grows() -> None:

@@ -147,7 +147,7 @@ def transformed(tmp_path_factory: pytest.TempPathFactory) -> tuple[pathlib.Path,
     pipelines: list[beam.Pipeline] = []
 
     def make_pipeline() -> beam.Pipeline:
-        pipelines.append(beam.Pipeline(argv=["--runner=DirectRunner", "--direct_running_mode=in_memory"]))
+        pipelines.append(beam.Pipeline(argv=["--runner=FnApiRunner", "--direct_running_mode=in_memory"]))
         return pipelines[-1]
 
     context = base_beam_executor.BaseBeamExecutor.Context(

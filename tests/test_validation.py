@@ -18,6 +18,7 @@ from tfx_bsl.coders import example_coder
 from components import features
 from components.datasets import layout
 from components.datasets.examples import encode_example, read_pair
+from components.datasets.mask_reader import Mask
 from components.datasets.schema import make_schema, schema_text
 from components.datasets.voc2007.builder import Voc2007Semantic
 from components.distribution_validator import DistributionValidator
@@ -78,7 +79,9 @@ def mini_records(mini_voc: pathlib.Path, tmp_path_factory: pytest.TempPathFactor
 
     def encode(pair: layout.Pair, ids: np.ndarray | None = None) -> bytes:
         picture, mask = read_pair(pair, builder.spec)
-        return builder.info.features.serialize_example(encode_example(pair, picture, mask.ids if ids is None else ids))
+        return builder.info.features.serialize_example(
+            encode_example(pair, picture, mask if ids is None else Mask(ids, mask.kind, mask.reading))
+        )
 
     pairs = layout.list_pairs(str(mini_voc), builder.spec)
     records = {split: [encode(pair) for pair in listed] for split, listed in pairs.items()}

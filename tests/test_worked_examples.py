@@ -16,6 +16,7 @@ from components.datasets.builder import make_builder, make_download_manager
 from components.datasets.generate import generate
 from components.datasets.guess import guess
 from components.datasets.spec import DatasetSpec, read_spec, to_toml
+from components.example_gen import write_splits
 from pipeline_config import TransformConfig
 
 Examples = dict[str, list[dict]]
@@ -26,17 +27,14 @@ def _generate(spec: DatasetSpec, data: pathlib.Path, work: pathlib.Path) -> tupl
     builder = make_builder(spec, str(data), "newest", str(work))
     kept: Examples = {}
 
-    def write(split: str, examples: beam.PCollection) -> None:
-        path = work / f"{split}.records"
-        serialized = examples | f"Values {split}" >> beam.Values() | f"Map {split}" >> beam.Map(serialize)
-        _ = serialized | f"Write {split}" >> beam.io.WriteToTFRecord(str(path), shard_name_template="", num_shards=1)
+    def write(examples: beam.PCollection) -> None:
+        write_splits(examples, {split: str(work / split) for split in pairs}, builder.info.features.serialize_example)
 
-    serialize = builder.info.features.serialize_example
-    options = PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"])
+    options = PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"])
     pairs = builder.pairs_by_split(make_download_manager(builder, str(work)))
     found = generate(lambda: beam.Pipeline(options=options), spec, pairs, str(work / "job"), write)
     for split in pairs:
-        records = tf.data.TFRecordDataset([str(work / f"{split}.records")])
+        records = tf.data.TFRecordDataset([str(path) for path in (work / split).iterdir()], "GZIP")
         kept[split] = [builder.info.features.deserialize_example_np(record.numpy()) for record in records]
     return found, kept
 

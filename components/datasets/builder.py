@@ -209,8 +209,8 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         return {split: self._generate_examples(split, listed) for split, listed in pairs.items()}
 
     def _generate_examples(self, split: str, pairs: Sequence[Pair]) -> beam.PTransform:
-        listed = f"List {split}" >> beam.Create(list(pairs), reshuffle=False)
-        return listed | EncodeExamples(self.spec, split, len(pairs)) | _GoodExamples(len(pairs))
+        listed = f"List {split}" >> beam.Create([(split, pair) for pair in pairs], reshuffle=False)
+        return listed | EncodeExamples(self.spec, len(pairs)) | _GoodExamples(len(pairs))
 
     def download_and_prepare(self, *, download_config: tfds.download.DownloadConfig | None = None, **kwargs: Any) -> None:
         """As in the base class; Beam runs in this process unless the configuration says otherwise.
@@ -219,7 +219,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         """
         config = download_config or tfds.download.DownloadConfig()
         if config.beam_runner is None and config.beam_options is None:
-            options = PipelineOptions(["--runner=DirectRunner", "--direct_running_mode=in_memory"])
+            options = PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=in_memory"])
             config = config.replace(beam_options=options)
         super().download_and_prepare(download_config=config, **kwargs)
 
@@ -294,4 +294,4 @@ class _GoodExamples(beam.PTransform):
             check_quarantine(quarantined, listed, max_fraction=0.0)
 
         _ = outputs["quarantined"] | "Collect" >> beam.combiners.ToList() | "Check" >> beam.Map(check)
-        return outputs["examples"]
+        return outputs["examples"] | "Of the split" >> beam.Values()

@@ -132,60 +132,60 @@ def _printable(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def encode_example(pair: Pair, picture: images.Picture, ids: np.ndarray) -> dict[str, Any]:
+def encode_example(pair: Pair, picture: images.Picture, mask: mask_reader.Mask) -> dict[str, Any]:
     """Builds the example of a pair, as the builder's features encode it; see `components.features` for its keys.
 
     Args:
         pair: where it comes from.
         picture: the picture.
-        ids: uint8 [H, W], its mask.
+        mask: its mask.
     """
-    classes = np.flatnonzero(np.bincount(ids.reshape(-1)))  # np.unique sorts all pixels: seven times as long.
+    height, width = mask.ids.shape
+    classes = np.flatnonzero(mask.pixels)
     return {
         features.IMAGE: picture.encoded,
         features.FILENAME: pair.key + posixpath.splitext(pair.image)[1],
-        features.HEIGHT: ids.shape[0],
-        features.WIDTH: ids.shape[1],
-        features.LABEL: masks.encode_ids(ids),
+        features.HEIGHT: height,
+        features.WIDTH: width,
+        features.LABEL: masks.encode_ids(mask.ids),
         features.CLASSES: classes[classes != features.IGNORE_LABEL].astype(np.int64),
-        features.VOID_FRACTION: np.float32((ids == features.IGNORE_LABEL).mean()),
+        features.VOID_FRACTION: np.float32(mask.pixels[features.IGNORE_LABEL] / mask.ids.size),
     }
 
 
 @dataclasses.dataclass
 class _EncodeExample(beam.DoFn):
     spec: DatasetSpec
-    split: str
     total: int
 
     def setup(self) -> None:
         self._done = 0
 
-    def process(self, pair: Pair) -> Iterator[Any]:
+    def process(self, listed: tuple[str, Pair]) -> Iterator[Any]:
+        split, pair = listed
         beam.metrics.Metrics.counter("vocseg", "listed").inc()
         try:
             picture, mask = read_pair(pair, self.spec)
-            yield pair.key, encode_example(pair, picture, mask.ids)
+            yield split, (pair.key, encode_example(pair, picture, mask))
             beam.metrics.Metrics.counter("vocseg", "examples").inc()
-            told = fingerprint(self.split, pair.key, pair.image, picture.pixels)
+            told = fingerprint(split, pair.key, pair.image, picture.pixels)
             yield beam.pvalue.TaggedOutput("fingerprints", told)
-            yield beam.pvalue.TaggedOutput("facts", self._facts(pair, picture, mask))
+            yield beam.pvalue.TaggedOutput("facts", _facts(split, pair, picture, mask))
         except BadFileError as error:
             key, file = _printable(pair.key), _printable(error.file)
-            yield beam.pvalue.TaggedOutput("quarantined", Quarantined(self.split, key, file, error.reason))
+            yield beam.pvalue.TaggedOutput("quarantined", Quarantined(split, key, file, error.reason))
             beam.metrics.Metrics.counter("vocseg", "quarantined").inc()
         self._done += 1
         if self._done % 10 == 0 or self._done == self.total:
-            progress.report(self._done, self.total, f"{self.split} pairs")
+            progress.report(self._done, self.total, "pairs")
 
-    def _facts(self, pair: Pair, picture: images.Picture, mask: mask_reader.Mask) -> Facts:
-        kind, ending = picture.kind, posixpath.splitext(pair.image)[1].lower()
-        if ending not in _ENDINGS[kind.split()[0]]:
-            kind += f" named {ending}"
-        height, width = mask.ids.shape
-        return Facts(
-            self.split, height, width, kind, f"{mask.kind} as {mask.reading}", np.bincount(mask.ids.reshape(-1), minlength=256)
-        )
+
+def _facts(split: str, pair: Pair, picture: images.Picture, mask: mask_reader.Mask) -> Facts:
+    kind, ending = picture.kind, posixpath.splitext(pair.image)[1].lower()
+    if ending not in _ENDINGS[kind.split()[0]]:
+        kind += f" named {ending}"
+    height, width = mask.ids.shape
+    return Facts(split, height, width, kind, f"{mask.kind} as {mask.reading}", mask.pixels)
 
 
 _ENDINGS = {
@@ -201,20 +201,18 @@ _ENDINGS = {
 
 @dataclasses.dataclass
 class EncodeExamples(beam.PTransform):
-    """Reads, checks and encodes pairs.
+    """Reads, checks and encodes pairs, of all splits at once: each transform costs a runner time, and workers wait at its end.
 
-    PCollection[Pair] -> {"examples": PCollection[(key, example)], "quarantined": PCollection[Quarantined],
+    PCollection[(split, Pair)] -> {"examples": PCollection[(split, (key, example))], "quarantined": PCollection[Quarantined],
     "fingerprints": PCollection[Fingerprint], "facts": PCollection[Facts]}; a pair is in `examples` or in `quarantined`,
     and each example has one fingerprint and one `Facts`.
 
     Attributes:
         spec: the data set.
-        split: the builder's name of the split.
-        total: how many pairs the split lists, for the progress.
+        total: how many pairs are listed, for the progress.
     """
 
     spec: DatasetSpec
-    split: str
     total: int
 
     def __post_init__(self) -> None:
@@ -224,7 +222,7 @@ class EncodeExamples(beam.PTransform):
     @beam.typehints.no_annotations
     def expand(self, pairs: beam.PCollection) -> dict[str, beam.PCollection]:
         """Spreads the pairs over the workers; from there on an example stays where it was read."""
-        encode = beam.ParDo(_EncodeExample(self.spec, self.split, self.total))
+        encode = beam.ParDo(_EncodeExample(self.spec, self.total))
         tags = ("quarantined", "fingerprints", "facts")
         outputs = pairs | "Spread" >> beam.Reshuffle() | "Encode" >> encode.with_outputs(*tags, main="examples")
         return {name: outputs[name] for name in ("examples", *tags)}

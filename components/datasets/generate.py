@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -22,8 +22,8 @@ MAX_NEAR_DUPLICATES = 1000
 Pairs = Mapping[str, Sequence[Pair]]
 """The listed pairs by the builder's names of the splits."""
 
-Write = Callable[[str, beam.PCollection], None]
-"""What is done with a split's examples, PCollection[(key, example)]."""
+Write = Callable[[beam.PCollection], None]
+"""What is done with the examples, PCollection[(split, (key, example))]."""
 
 
 def generate(make_pipeline: Callable[[], beam.Pipeline], spec: DatasetSpec, pairs: Pairs, folder: str, write: Write) -> Report:
@@ -37,7 +37,7 @@ def generate(make_pipeline: Callable[[], beam.Pipeline], spec: DatasetSpec, pair
         spec: the data set.
         pairs: the listed pairs; a split without any is not in it.
         folder: an empty one for what the job passes on, on a file system of Beam's.
-        write: takes the examples of each split; writes anew what an earlier call wrote.
+        write: takes the examples; writes anew what an earlier call wrote.
 
     Raises:
         RuntimeError: examples and quarantined pairs are not together the listed pairs; cannot be, so it is a bug.
@@ -73,44 +73,42 @@ def _generate(
 ) -> Report:
     tf.io.gfile.makedirs(folder)
     with make_pipeline() as pipeline:
-        outputs = collections.defaultdict(list)
-        for split, listed in without(pairs, drop).items():
-            manifest = _write_manifest(os.path.join(folder, f"{split}.jsonl"), listed)
-            encoded = (
-                pipeline
-                | f"List {split}" >> beam.io.ReadFromText(manifest)
-                | f"Parse {split}" >> beam.Map(_parse_pair)
-                | f"Encode {split}" >> EncodeExamples(spec, split, len(listed))
-            )
-            examples = encoded.pop("examples")  # Nothing below is to gather them.
-            write(split, examples)
-            encoded["ones"] = examples | f"One each {split}" >> beam.Map(lambda example: 1)
-            for name, collection in encoded.items():
-                outputs[name].append(collection)
-        all_of = {name: found | f"All {name}" >> beam.Flatten() for name, found in outputs.items()}
-        splits = all_of["facts"] | "Count facts" >> beam.CombineGlobally(CountFacts(spec))
+        listed = without(pairs, drop)
+        encoded = (
+            pipeline
+            | "Manifest" >> beam.Create([_write_manifest(os.path.join(folder, "pairs.jsonl"), listed)], reshuffle=False)
+            | "Read" >> beam.FlatMap(_read_manifest)
+            | "Encode" >> EncodeExamples(spec, sum(map(len, listed.values())))
+        )
+        write(encoded["examples"])
+        ones = encoded["examples"] | "One each" >> beam.Map(lambda example: 1)
+        splits = encoded["facts"] | "Count facts" >> beam.CombineGlobally(CountFacts(spec)).without_defaults()
         found = {
             "splits": splits | "As dicts" >> beam.Map(_as_dicts),
-            "generated": all_of["ones"] | "Count" >> beam.CombineGlobally(sum),
-            "quarantined": all_of["quarantined"],
-            "leaks": all_of["fingerprints"] | "Find leaks" >> leaks.FindLeaks(),
-            "near_duplicates": all_of["fingerprints"] | "Find near-duplicates" >> near_duplicates.FindNearDuplicates(),
+            "generated": ones | "Count" >> beam.CombineGlobally(sum).without_defaults(),
+            "quarantined": encoded["quarantined"],
+            "leaks": encoded["fingerprints"] | "Find leaks" >> leaks.FindLeaks(),
+            "near_duplicates": encoded["fingerprints"] | "Find near-duplicates" >> near_duplicates.FindNearDuplicates(),
         }
         _write_findings(found, os.path.join(folder, "findings.jsonl"))
     return _assemble(spec, pairs, drop, _read_findings(os.path.join(folder, "findings.jsonl")))
 
 
-def _write_manifest(path: str, pairs: Sequence[Pair]) -> str:
+def _write_manifest(path: str, pairs: Pairs) -> str:
     """Lists the pairs in a file: a job's description has no room for millions."""
     with tf.io.gfile.GFile(path, "w") as file:
         file.write("")  # Else there is no file where there are no pairs.
-        for pair in pairs:
-            file.write(json.dumps(dataclasses.astuple(pair)) + "\n")
+        for split, listed in pairs.items():
+            for pair in listed:
+                file.write(json.dumps([split, *dataclasses.astuple(pair)]) + "\n")
     return path
 
 
-def _parse_pair(line: str) -> Pair:
-    return Pair(*json.loads(line))
+def _read_manifest(path: str) -> Iterator[tuple[str, Pair]]:
+    with tf.io.gfile.GFile(path) as file:
+        for line in file:
+            split, *fields = json.loads(line)
+            yield split, Pair(*fields)
 
 
 def _as_dicts(splits: Mapping[str, SplitReport]) -> dict[str, Any]:
@@ -156,7 +154,8 @@ def _assemble(spec: DatasetSpec, pairs: Pairs, drop: set[tuple[str, str]], lines
     ]
     quarantined.sort(key=lambda record: (list(pairs).index(record.split), record.key))
     causes = collections.Counter((record.split, record.cause) for record in quarantined)
-    counted = lines["splits"][0]
+    counted: Mapping[str, Any] = next(iter(lines["splits"]), {})  # Of no example, nothing is written.
+    generated = sum(lines["generated"])
     splits = {}
     for split, listed in pairs.items():
         splits[split] = SplitReport(**counted.get(split, {}))
@@ -176,9 +175,9 @@ def _assemble(spec: DatasetSpec, pairs: Pairs, drop: set[tuple[str, str]], lines
     report.leaks.sort(key=str)
     report.near_duplicates.sort(key=lambda pair: (pair.distance, str(pair)))
     del report.near_duplicates[MAX_NEAR_DUPLICATES:]
-    if not lines["generated"][0] + len(quarantined) == report.generated + len(quarantined) == report.listed:
+    if not generated + len(quarantined) == report.generated + len(quarantined) == report.listed:
         raise RuntimeError(
-            f"{report.listed} pairs are listed, {lines['generated'][0]} examples were made, {report.generated} were counted, "
+            f"{report.listed} pairs are listed, {generated} examples were made, {report.generated} were counted, "
             f"and {len(quarantined)} pairs quarantined: some were lost. This is a bug."
         )
     return report

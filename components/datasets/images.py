@@ -16,7 +16,7 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
-from components import preprocessing
+from components import orientation, preprocessing
 from components.datasets.raster import DAMAGED, FORMATS, check_size, describe
 
 
@@ -58,7 +58,7 @@ def read_picture(encoded: bytes) -> Picture:
     if image.format not in ("JPEG", "MPO", "PNG"):
         encoded = _to_png(image)
     try:
-        return Picture(encoded, _decoder()(encoded).numpy(), kind)
+        return Picture(encoded, _decode(encoded).numpy(), kind)
     except tf.errors.InvalidArgumentError as error:
         raise ValueError(f"the image is damaged: {_reason(error)}") from error
 
@@ -89,6 +89,13 @@ def encode_png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def _decode(encoded: bytes) -> tf.Tensor:
+    """Decodes as `preprocessing.decode_image`: most files have no EXIF, and its graph takes twice as long as the decoder."""
+    if orientation.EXIF in encoded:
+        return _decoder()(encoded)
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
 @functools.cache
