@@ -101,5 +101,6 @@ def run(data: pathlib.Path, turns: int) -> list[Row]:
             unit="images",
             ours=found["confusion matrix, decoded"],
             reference=bare,
+            aim=20,
         ),
     ]
