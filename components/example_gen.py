@@ -76,7 +76,7 @@ class Driver(base_driver.BaseDriver, portable_driver.BaseDriver):
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
-    """Writes the records that tfds would write, gzipped, one folder a split that has any; then judges the quarantine."""
+    """Writes the records that tfds would write, as .gz, one folder a split that has any; then judges the quarantine."""
 
     def Do(
         self,

@@ -11,9 +11,10 @@ from typing import IO
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-from components import features
+from components import features, masks
 from components.errors import TrainingError
 from components.untuned import untuned
 from pipeline_config import TransformConfig
@@ -121,21 +122,25 @@ def _decode(values: dict[str, bytes], name: str, shape: tuple[int, ...]) -> np.n
     Raises:
         TrainingError: it is something else.
     """
-    found = tf.make_ndarray(TensorProto.FromString(values[name]))
-    if found.dtype != np.uint8 or found.shape != shape:
+    try:
+        found = tf.make_ndarray(TensorProto.FromString(values[name]))
+        what = f"{found.dtype} {list(found.shape)}"
+    except (DecodeError, TypeError, ValueError) as error:
+        found, what = None, f"no tensor ({error})"
+    if found is None or found.dtype != np.uint8 or found.shape != shape:
         raise TrainingError(
-            f"The {name} of transformed record {values[features.FILENAME].decode()!r} is {found.dtype} {list(found.shape)}; "
-            f"the configuration says uint8 {list(shape)}."
+            f"The {name} of transformed record {values[features.FILENAME].decode()!r} is {what}; the configuration says uint8 "
+            f"{list(shape)}. Run Transform again, on the same configuration."
         )
     return found
 
 
-def _join(image: np.ndarray, label: np.ndarray) -> bytes:
-    """Returns uint8 [H, W, 3] and uint8 [H, W] as pixels."""
+def _join(image: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Returns uint8 [H, W, 3] and uint8 [H, W] as the bytes of pixels, uint8 [H, W, 4]."""
     joined = np.empty((*label.shape, 4), np.uint8)
     for place, plane in enumerate((*np.moveaxis(image, -1, 0), label)):
         joined[..., place] = plane  # Plane by plane, which is faster than all of a pixel at once.
-    return joined.tobytes()
+    return joined
 
 
 def _digest(values: dict[str, bytes]) -> bytes:
@@ -145,4 +150,4 @@ def _digest(values: dict[str, bytes]) -> bytes:
 
 def _count(label: np.ndarray, num_classes: int) -> np.ndarray:
     """Returns how many pixels of each class uint8 [H, W] has, int64 [C]."""
-    return np.bincount(label.ravel(), minlength=256)[:num_classes]
+    return masks.count_values(label)[:num_classes].copy()  # A view would keep all 256.

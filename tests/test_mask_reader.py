@@ -14,7 +14,7 @@ import PIL.Image
 import pytest
 
 from components import features
-from components.datasets import images, raster
+from components.datasets import images, mask_reader, raster
 from components.datasets.mask_reader import decode_mask
 from components.datasets.spec import DatasetSpec, MaskEncoding
 from components.features import Color
@@ -975,3 +975,31 @@ def test_black_and_white_that_a_jpeg_smeared_is_a_binary_mask() -> None:
     read = decode_mask(_encode(white, "JPEG", quality=60), _spec(2, encoding="binary"))
     assert (read.ids == (white > 0)).mean() > 0.99
     assert (read.kind, read.reading) == ("grey", "binary")
+
+
+def test_mask_read_by_its_values_is_the_one_read_by_its_pixels() -> None:
+    pictures = [
+        _palette_image(IDS),
+        _palette_image(IDS_ONLY, COLORS),
+        *map(PIL.Image.fromarray, (IDS, IDS_ONLY, 255 * (IDS_ONLY > 0).astype(np.uint8), IDS_ONLY > 0, IDS_ONLY + 70)),
+        PIL.Image.fromarray(_with_alpha(IDS_ONLY, 255)),
+    ]
+    specs = [_spec(classes, colors, encoding=one) for one in ("auto", "ids", "red") for classes, colors in ((21, ()), (3, ()))]
+    specs += [_spec(3, COLORS, encoding=one) for one in ("auto", "colors")]
+    specs += [_spec(3, COLORS, encoding="colors", rest="class_0"), _spec(2, encoding="binary"), _spec(2)]
+    read = refused = 0
+    for opened in (raster.open_raster(_encode(picture)) for picture in pictures):
+        for spec in specs:
+            try:
+                expected = mask_reader._read_pixels(opened, spec)
+            except ValueError as error:
+                with pytest.raises(ValueError, match=f"^{re.escape(str(error))}$"):
+                    mask_reader.read_raster(opened, spec)
+                refused += 1
+                continue
+            found = mask_reader.read_raster(opened, spec)
+            assert np.array_equal(found.ids, expected.ids)
+            assert (found.kind, found.reading) == (expected.kind, expected.reading)
+            assert found.pixels.tolist() == np.bincount(expected.ids.ravel(), minlength=256).tolist()
+            read += 1
+    assert min(read, refused) > 20

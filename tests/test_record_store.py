@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from fake_records import make_record, write_records
 
-from components import pixels, record_store
+from components import features, pixels, record_store
 from components.errors import TrainingError
 from components.record_store import open_store
 from pipeline_config import TransformConfig
@@ -60,6 +60,14 @@ def test_record_of_another_size_or_type_is_an_error_that_names_it(
     path = write_records(tmp_path / "0.gz", [A, make_record(image, label, "odd.jpg")])
     with pytest.raises(TrainingError, match=f"'odd.jpg'.*{told}"):
         open_store([path], ROW, 3)
+
+
+def test_record_without_a_tensor_is_an_error_that_names_it(tmp_path: pathlib.Path) -> None:
+    values = {features.FILENAME: b"odd.jpg", features.IMAGE: b"\xff\xff", features.LABEL: b""}
+    described = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for key, value in values.items()}
+    record = tf.train.Example(features=tf.train.Features(feature=described)).SerializeToString()
+    with pytest.raises(TrainingError, match=r"image of transformed record 'odd\.jpg' is no tensor.*Run Transform again"):
+        open_store([write_records(tmp_path / "0.gz", [record])], ROW, 3)
 
 
 def test_file_that_ends_early_gives_no_record(tmp_path: pathlib.Path) -> None:

@@ -255,11 +255,6 @@ def test_tfx_does_not_pack_itself_up_for_local_workers() -> None:
     assert dependency_utils.make_beam_dependency_flags(list(targets.LOCAL_BEAM_ARGS)) == list(targets.LOCAL_BEAM_ARGS)
 
 
-def test_local_beam_never_fetches_a_runner() -> None:
-    expected = {"--runner=FnApiRunner", "--direct_running_mode=in_memory", "--sdk_container_image=unused"}
-    assert set(targets.LOCAL_BEAM_ARGS) == expected
-
-
 # The lock of a root.
 
 

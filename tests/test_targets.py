@@ -8,6 +8,7 @@ from unittest import mock
 
 import apache_beam as beam
 import pytest
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.portability.prism_runner import PrismRunner
@@ -91,7 +92,8 @@ def test_portable_needs_a_job_server_and_takes_the_image_if_there_is_one(tmp_pat
 def test_local_options_can_be_replaced(tmp_path: pathlib.Path) -> None:
     added = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
     assert targets.of_runner("local", CONFIG, _locations(tmp_path), "1", added).beam_args == (
-        "--runner=FnApiRunner",
+        "--runner=DirectRunner",
+        "--allow_unsafe_triggers",
         "--sdk_container_image=unused",
         *added,
     )
@@ -104,6 +106,19 @@ def test_local_job_runs_in_beams_own_runner_and_nothing_is_fetched(monkeypatch: 
     with beam.Pipeline(argv=list(targets.LOCAL_BEAM_ARGS)) as job:
         _ = job | beam.Create([1])
     assert (tried, job.result.state) == ([], "DONE")
+
+
+def _region(_: int) -> str:
+    """Returns an option of the process that this runs in."""
+    return FileSystems._pipeline_options.get_all_options()["s3_region_name"]
+
+
+@pytest.mark.soak
+def test_options_reach_worker_processes(tmp_path: pathlib.Path) -> None:
+    added = ("--direct_running_mode=multi_processing", "--direct_num_workers=2", "--s3_region_name=eu-1")
+    with beam.Pipeline(argv=list(beam_options.merge(targets.LOCAL_BEAM_ARGS, added))) as job:
+        _ = job | beam.Create([1]) | beam.Map(_region) | beam.io.WriteToText(str(tmp_path / "found"))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["eu-1\n"]
 
 
 def test_option_that_the_configuration_says_is_not_said_again_and_a_list_grows() -> None:

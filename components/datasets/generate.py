@@ -36,7 +36,7 @@ def generate(make_pipeline: Callable[[], beam.Pipeline], spec: DatasetSpec, pair
         make_pipeline: makes a Beam pipeline.
         spec: the data set.
         pairs: the listed pairs; a split without any is not in it.
-        folder: an empty one for what the job passes on, on a file system of Beam's.
+        folder: an empty one for what the job passes on, on a file system of Beam's and TensorFlow's.
         write: takes the examples; writes anew what an earlier call wrote.
 
     Raises:

@@ -116,6 +116,6 @@ def _to_png(image: PIL.Image.Image) -> bytes:
 
 
 def _reason(error: tf.errors.OpError) -> str:
-    """Returns the decoder's words, the last paragraph: of a graph, the place in the code stands before them."""
-    text = re.sub(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]", " ", error.message).strip()
+    """Returns the decoder's words, the last paragraph: of a graph, the place in the code stands before them; else behind."""
+    text = re.sub(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*", " ", error.message, flags=re.DOTALL).strip()
     return " ".join(text.split("\n\n")[-1].split())

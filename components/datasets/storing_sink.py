@@ -28,7 +28,10 @@ class _StoringSink(tfrecordio._TFRecordSink):
 
 
 class SplitsSink(iobase.Sink):
-    """Takes (split, record); to set up a sink for each split would take a runner longer than to write some hundred pictures."""
+    """Takes (split, record); to set up a sink for each split would take a runner longer than to write some hundred pictures.
+
+    A bundle has a file for each split in it: a runner of many small bundles writes many small files.
+    """
 
     def __init__(self, prefixes: Mapping[str, str]) -> None:
         """Writes a split's records to `prefix-00000-of-00001.gz` by its prefix; one without any gets an empty file."""
