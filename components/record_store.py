@@ -88,7 +88,7 @@ def open_store(files: Sequence[str], config: TransformConfig, num_classes: int) 
             for values in _scan(files).as_numpy_iterator():
                 image, label = _decode(values, features.IMAGE, (*shape, 3)), _decode(values, features.LABEL, shape)
                 found.append((values[features.FILENAME], _digest(values), _count(label, num_classes)))
-                file.write(_join(image, label))
+                file.write(_join(image, label).data)
             file.flush()
         except OSError as error:
             raise TrainingError(
