@@ -78,7 +78,7 @@ def open_store(files: Sequence[str], config: TransformConfig, num_classes: int) 
         num_classes: C.
 
     Raises:
-        TrainingError: they do not fit on the disk of temporary files, or one is of another size or type.
+        TrainingError: they do not fit on the disk of temporary files, or one is of another size or type, or no picture.
     """
     shape = (config.height_px, config.width_px)
     found: list[tuple[bytes, bytes, np.ndarray]] = []
@@ -130,7 +130,7 @@ def _decode(values: dict[str, bytes], name: str, shape: tuple[int, ...]) -> np.n
     if found is None or found.dtype != np.uint8 or found.shape != shape:
         raise TrainingError(
             f"The {name} of transformed record {values[features.FILENAME].decode()!r} is {what}; the configuration says uint8 "
-            f"{list(shape)}. Run Transform again, on the same configuration."
+            f"{list(shape)}. Transform did not write it so: run again below another --root."
         )
     return found
 

@@ -66,7 +66,9 @@ def test_record_without_a_tensor_is_an_error_that_names_it(tmp_path: pathlib.Pat
     values = {features.FILENAME: b"odd.jpg", features.IMAGE: b"\xff\xff", features.LABEL: b""}
     described = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for key, value in values.items()}
     record = tf.train.Example(features=tf.train.Features(feature=described)).SerializeToString()
-    with pytest.raises(TrainingError, match=r"image of transformed record 'odd\.jpg' is no tensor.*Run Transform again"):
+    with pytest.raises(
+        TrainingError, match=r"image of transformed record 'odd\.jpg' is no tensor.*run again below another --root"
+    ):
         open_store([write_records(tmp_path / "0.gz", [record])], ROW, 3)
 
 
